@@ -1,0 +1,253 @@
+"""The project as a package: what an installation brings, what it leaves out, and which way imports point."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+DISTRIBUTION = "sodarace-gym"
+PACKAGES = ("sodarace_gym", "elm_rl")
+MAX_LINES = 400
+# What the extra `elm` installs, by the names under which Python imports it.
+ELM_MODULES = (
+    "accelerate",
+    "datasets",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "ribs",
+    "safetensors",
+    "stable_baselines3",
+    "tensorboard",
+    "tokenizers",
+    "torch",
+    "tqdm",
+    "transformers",
+    "trl",
+    "tyro",
+)
+
+
+def run_python(code: str, cwd: Path) -> str:
+    """Runs code in a fresh interpreter from another folder and returns what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def read_setup(repository: Path) -> configparser.ConfigParser:
+    setup = configparser.ConfigParser()
+    setup.read(repository / "setup.cfg", encoding="utf-8")
+    return setup
+
+
+def requirements(text: str) -> dict[str, Requirement]:
+    parsed = [Requirement(line) for line in text.splitlines() if line.strip()]
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+def with_parts(names: Iterable[str]) -> set[str]:
+    """The named distributions and those that they fix to one version, which are parts of them under another name."""
+    parts = set(names)
+    for name in names:
+        for text in importlib.metadata.requires(name) or []:
+            requirement = Requirement(text)
+            if requirement.marker is None and [specifier.operator for specifier in requirement.specifier] == ["=="]:
+                parts.add(canonicalize_name(requirement.name))
+    return parts
+
+
+def modules(repository: Path, package: str) -> list[Path]:
+    return sorted(path for path in (repository / package).rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """The top-level names of every absolute import in a file, including those inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.split(".")[0]
+
+
+def test_version_is_the_same_everywhere(repository: Path) -> None:
+    import sodarace_gym
+
+    version = read_setup(repository)["metadata"]["version"]
+    newest = re.search(r"^## (\S+)", (repository / "HISTORY.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert importlib.metadata.version(DISTRIBUTION) == version, "the installation is stale: run `make test` again"
+    assert sodarace_gym.__version__ == version
+    assert newest is not None
+    assert newest[1] == version
+
+
+def test_importing_the_environment_loads_nothing_of_elm_rl(tmp_path: Path) -> None:
+    loaded = run_python("import sys, sodarace_gym; print(*{name.split('.')[0] for name in sys.modules})", tmp_path)
+    assert "sodarace_gym" in loaded.split()
+    assert not {*ELM_MODULES, "elm_rl", "benchmarks"} & set(loaded.split())
+
+
+def test_an_episode_runs_where_the_extra_elm_is_not_installed(tmp_path: Path) -> None:
+    # A None in sys.modules makes Python refuse the import as if the module were absent.
+    printed = run_python(
+        f"""
+import sys
+sys.modules.update(dict.fromkeys({[*ELM_MODULES, "elm_rl", "benchmarks"]!r}))
+import gymnasium, sodarace_gym
+env = gymnasium.make("Sodarace-Flat-v0")
+env.reset(seed=0)
+env.action_space.seed(0)
+_, reward, terminated, _, info = env.step(env.action_space.sample())
+env.close()
+assert terminated and reward >= 0 and not info.get("error"), (reward, terminated, info)
+print("episode over")
+""",
+        tmp_path,
+    )
+    assert "episode over" in printed
+
+
+def test_console_script_lists_its_subcommands(tmp_path: Path) -> None:
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="elm-rl")
+    assert script.value == "elm_rl.cli:main"
+
+    executable = Path(sysconfig.get_path("scripts")) / f"elm-rl{sysconfig.get_config_var('EXE') or ''}"
+    # Without colours and with a wide page, so that the words can be found in the help.
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb"}
+    done = subprocess.run(
+        [executable, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    for subcommand in ("evolve", "corpus", "pretrain", "finetune", "sample", "report", "pipeline"):
+        assert re.search(rf"\b{subcommand}\b", done.stdout), f"{subcommand} is missing from: {done.stdout}"
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    executable = Path(sysconfig.get_path("scripts")) / f"lint-imports{sysconfig.get_config_var('EXE') or ''}"
+    return subprocess.run([executable, "--no-cache"], cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_imports_point_one_way(repository: Path) -> None:
+    done = lint_imports(repository)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("sodarace_gym", "import elm_rl"),
+        ("sodarace_gym", "import benchmarks"),
+        ("sodarace_gym", "import torch"),
+        ("elm_rl", "import benchmarks"),
+    ],
+)
+def test_an_import_that_points_the_wrong_way_is_found(repository: Path, tmp_path: Path, module: str, line: str) -> None:
+    shutil.copy(repository / "pyproject.toml", tmp_path)
+    for package in (*PACKAGES, "benchmarks"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    assert lint_imports(tmp_path).returncode == 0
+
+    (tmp_path / module / "__init__.py").write_text(f"{line}\n", encoding="utf-8")
+    assert lint_imports(tmp_path).returncode != 0
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
+def test_modules_stay_small(repository: Path, package: str) -> None:
+    lengths = {
+        str(path.relative_to(repository)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in modules(repository, package)
+    }
+    assert lengths, f"{package} holds no modules"
+    too_long = {path: lines for path, lines in lengths.items() if lines > MAX_LINES}
+    assert not too_long, f"longer than {MAX_LINES} lines, so probably two modules: {too_long}"
+
+
+def test_everything_imported_is_declared(repository: Path) -> None:
+    setup = read_setup(repository)
+    base = with_parts(requirements(setup["options"]["install_requires"]))
+    elm = base | with_parts(requirements(setup["options.extras_require"]["elm"]))
+    providers = importlib.metadata.packages_distributions()
+
+    undeclared = []
+    for package, allowed in (("sodarace_gym", base), ("elm_rl", elm), ("benchmarks", elm)):
+        for path in modules(repository, package):
+            for name in set(imported_names(path)) - {*sys.stdlib_module_names, *PACKAGES, "benchmarks"}:
+                if not allowed & {canonicalize_name(provider) for provider in providers.get(name, [])}:
+                    undeclared.append(f"{path.relative_to(repository)} imports {name}")
+    assert not undeclared
+
+
+def test_constraints_pin_what_is_needed_and_nothing_else(repository: Path) -> None:
+    setup = read_setup(repository)
+    wanted = requirements(setup["options"]["install_requires"]) | requirements(setup["options.extras_require"]["test"])
+    lines = (repository / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = requirements("\n".join(line for line in lines if not line.startswith("#")))
+
+    for name, requirement in wanted.items():
+        (pin,) = pins[name].specifier
+        assert pin.operator == "=="
+        assert requirement.specifier.contains(pin.version), f"{pins[name]} is outside of {requirement}"
+
+    # Markers are ignored, except those of extras, because a pin may be needed on another system than this one.
+    needed: set[str] = set()
+    waiting = list(wanted.values())
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in needed:
+            continue
+        needed.add(name)
+        try:
+            further = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        waiting += [Requirement(text) for text in further if "extra ==" not in text]
+    assert not set(pins) - needed
+
+
+def test_wheel_holds_the_packages_and_nothing_else(repository: Path, tmp_path: Path) -> None:
+    # Built from a copy, because setuptools leaves its working files beside setup.cfg.
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("setup.cfg", "pyproject.toml", "LICENSE", "README.md", "MANIFEST.in"):
+        shutil.copy(repository / name, source)
+    for name in (*PACKAGES, "benchmarks", "tests"):
+        shutil.copytree(repository / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.nb[ci]"))
+    run_python("from setuptools import build_meta; build_meta.build_wheel('.')", source)
+
+    (wheel,) = source.glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    present = {
+        path.relative_to(source).as_posix()
+        for package in PACKAGES
+        for path in (source / package).rglob("*")
+        if path.is_file()
+    }
+    assert packed == present
+    assert {f"{package}/py.typed" for package in PACKAGES} <= packed
+
+
+def test_seeds_can_be_read_as_text(tmp_path: Path) -> None:
+    printed = run_python(
+        "from importlib.resources import files\n"
+        "seeds = [seed for seed in (files('elm_rl') / 'seeds').iterdir() if seed.name.endswith('.py')]\n"
+        "print(*(seed.name for seed in seeds if 'def make_walker' in seed.read_text(encoding='utf-8')))",
+        tmp_path,
+    )
+    assert {"square.py", "radial.py", "cppn_fixed.py", "cppn_mutable.py"} <= set(printed.split())
