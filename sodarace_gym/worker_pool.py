@@ -1,0 +1,200 @@
+"""The sandbox's interpreter processes and the two feeds by which each of them runs a program.
+
+A pool of pydantic-monty workers serves one fresh session per program. A program gets two feeds:
+
+1. the program itself and a call of its ``make_walker()``. The value this feed ends with is never looked at: the program
+   controls it, and shared or cyclic structures would hang whoever walks them. Everything but completion is a rejection,
+   because names and system calls the sandbox does not know suspend it and wait for the host, which answers none.
+2. an expression whose value is a string whatever the program did to the names in it. That string is capped, parsed as
+   JSON and checked piece by piece on the host (raw_walker.py).
+
+The prelude is run once per pool and restored from a snapshot for every program, which is faster than running it again
+and leaves line numbers the program's own.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+
+import pydantic_monty as monty
+
+from sodarace_gym.errors import ProgramError
+from sodarace_gym.prelude import PRELUDE
+from sodarace_gym.raw_walker import RawWalker, parse_reply
+from sodarace_gym.verdicts import (
+    MAX_PRINT_BYTES,
+    is_time_limit,
+    runtime_error,
+    suspended,
+    syntax_error,
+    time_limit,
+    unreadable_result,
+)
+
+FEED_SECONDS = 0.25
+"""Wall-clock time after which the interpreter stops a feed."""
+PROGRAM_CPU_SECONDS = 0.1
+"""Processor time of one program, where the system tells it (Linux). The seeds need about a thousandth of a second.
+
+This, not the wall clock, decides what is refused, so that the same program meets the same fate on a busy machine.
+"""
+MAX_MEMORY_BYTES = 32 * 1024 * 1024
+"""Memory of one program, prelude included."""
+MAX_RECURSION_DEPTH = 200
+"""Calls within calls."""
+MAX_REPLY_CHARS = 600_000
+"""Longest description of a walker that the host will read."""
+
+_LIMITS: monty.ResourceLimits = {
+    "max_feed_duration_secs": FEED_SECONDS,
+    "max_memory": MAX_MEMORY_BYTES,
+    "max_recursion_depth": MAX_RECURSION_DEPTH,
+    "max_suspensions": 4,
+}
+# The same program must give the same walker everywhere: no clock, no entropy, no waiting.
+_OS_POLICY: monty.OSPolicy = {
+    "sleep": "zero",
+    "random_start": {"seed": 0},
+    "datetime": datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC),
+}
+_CALL = "\n\n_sodarace_reply = _sodarace_export(make_walker())\nNone\n"
+# An f-string with a string format is a str or an error, even where the program replaced json or the variable.
+_READ = f'import json\nf"{{json.dumps(_sodarace_reply):.{MAX_REPLY_CHARS + 1}s}}"\n'
+
+# A program that ran out of wall-clock time but not of processor time is tried again, this many times in all.
+_STARVED_ATTEMPTS = 4
+# A worker may die for reasons that have nothing to do with the program (someone else's kill): one death is forgiven.
+_CRASH_ATTEMPTS = 2
+
+
+class _StarvedError(Exception):
+    """The wall-clock limit passed while others held the processor; carries the verdict in case this goes on."""
+
+    def __init__(self, verdict: ProgramError) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
+
+
+class WorkerPool:
+    """Interpreter processes, started at once; use it only in the process that made it.
+
+    Args:
+        processes: Most workers alive at a time.
+
+    Raises:
+        RuntimeError: The workers do not start.
+    """
+
+    def __init__(self, processes: int) -> None:
+        try:
+            self.workers = monty.Monty(
+                max_processes=processes,
+                request_timeout=4 * FEED_SECONDS,
+                feed_duration_limit_grace=FEED_SECONDS,
+                turn_duration_limit_grace=FEED_SECONDS,
+            )
+            self.workers.__enter__()
+            with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
+                session.feed_start(PRELUDE)
+                self._snapshot = session.dump()
+        except (monty.MontyError, OSError, RuntimeError) as error:
+            raise RuntimeError(
+                f"the sandbox's workers do not start: {error}; reinstall it with: pip install 'pydantic-monty==1.4.*'"
+            ) from error
+
+    def run(self, program: str) -> RawWalker:
+        """Runs one program on a free worker, waiting for one with the GIL released.
+
+        Args:
+            program: Clean text of acceptable length, its imports replaced.
+
+        Raises:
+            ProgramError: The program cannot be used.
+        """
+        starved = crashed = 0
+        while True:
+            try:
+                return parse_reply(self._reply(program))
+            except _StarvedError as error:
+                starved += 1
+                if starved == _STARVED_ATTEMPTS:
+                    raise error.verdict from None
+            except monty.MontyCrashedError:
+                crashed += 1
+                if crashed == _CRASH_ATTEMPTS:
+                    raise ProgramError(
+                        "sandbox_failure",
+                        "the program brought its interpreter down; write it with plain loops, lists and numbers.",
+                    ) from None
+
+    def end(self) -> None:
+        """Ends the workers."""
+        self.workers.__exit__(None, None, None)
+
+    def _reply(self, program: str) -> str:
+        """Runs a program in a fresh session and returns its reply.
+
+        Raises:
+            ProgramError: The program failed.
+            _StarvedError: It ran out of wall-clock time, but not of processor time.
+            monty.MontyCrashedError: The worker died.
+        """
+        printed = monty.CollectString(MAX_PRINT_BYTES)
+        code = program + _CALL
+        with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
+            session.load_session(self._snapshot)
+            worker = session.worker_pid
+            before = _cpu_seconds(worker)
+            program_ended = False
+            try:
+                outcome = session.feed_start(code, print_callback=printed)
+                if not isinstance(outcome, monty.MontyComplete):
+                    raise suspended(outcome, code, program)
+                program_ended = True
+                reply = session.feed_start(_READ, print_callback=printed)
+            except monty.MontyCrashedError as error:
+                if error.timed_out:
+                    # It was killed in some long native operation that does not look at the clock.
+                    raise time_limit() from None
+                raise
+            except monty.MontySyntaxError as error:
+                raise syntax_error(error, program) from None
+            except monty.MontyRuntimeError as error:
+                verdict = unreadable_result(error) if program_ended else runtime_error(error, program)
+                ran = _ran_for(worker, before)
+                if is_time_limit(error) and ran is not None and ran < PROGRAM_CPU_SECONDS:
+                    raise _StarvedError(verdict) from None
+                raise verdict from None
+            ran = _ran_for(worker, before)
+            if ran is not None and ran > PROGRAM_CPU_SECONDS:
+                raise time_limit()
+            if not isinstance(reply, monty.MontyComplete):
+                raise ProgramError(
+                    "no_make_walker",
+                    "the program ends before make_walker() can be called; remove 'return' outside functions.",
+                )
+            text = reply.output
+        if not isinstance(text, str) or len(text) > MAX_REPLY_CHARS:
+            raise ProgramError(
+                "wrong_result", "the walker's description is far too long; add fewer joints and muscles."
+            )
+        return text
+
+
+def _cpu_seconds(pid: int | None) -> float | None:
+    """Processor time a worker has used, or None where the system does not tell."""
+    if pid is None or sys.platform != "linux":
+        return None
+    try:
+        # The clock id of another process, as clock_getcpuclockid(3) makes it.
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return None
+
+
+def _ran_for(worker: int | None, before: float | None) -> float | None:
+    """Processor time a worker has used since ``before``, or None where the system does not tell."""
+    after = _cpu_seconds(worker)
+    return None if before is None or after is None else after - before
