@@ -1,0 +1,155 @@
+"""The command line: ``elm-rl <stage> --flags``, each stage's flags generated from its config dataclass.
+
+Stages are imported only when asked for, so that ``elm-rl --help`` does not wait for torch. Errors that a user can mend are
+printed as one sentence on standard error, with exit status 1; a wrong flag exits with 2.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """One subcommand: where its config and its function live, and what ``--help`` says."""
+
+    module: str
+    config: str
+    function: str
+    summary: str
+    example: str
+
+
+STAGES: dict[str, Stage] = {
+    "evolve": Stage(
+        "elm_rl.map_elites",
+        "EvolveConfig",
+        "run_evolve",
+        "Stage 1: MAP-Elites turns the seed programs into maps of diverse walkers.",
+        "elm-rl evolve --out runs/evolution --seeds square radial --iterations 100 --seed 1",
+    ),
+    "corpus": Stage(
+        "elm_rl.corpus",
+        "CorpusConfig",
+        "run_corpus",
+        "Collects the good programs of evolution runs into a training and a held-out set (Parquet).",
+        "elm-rl corpus --runs runs/evolution --out runs/corpus",
+    ),
+    "pretrain": Stage(
+        "elm_rl.pretraining",
+        "PretrainConfig",
+        "run_pretrain",
+        "Stage 2: trains a tokenizer and a language model on a corpus.",
+        "elm-rl pretrain --corpus runs/corpus --out runs/language_model --size 1M",
+    ),
+    "finetune": Stage(
+        "elm_rl.finetuning.ppo",
+        "FinetuneConfig",
+        "run_finetune",
+        "Stage 3: PPO conditions the language model on the terrain, with the environment as its reward.",
+        "elm-rl finetune --model runs/warm_start --out runs/finetuned",
+    ),
+    "sample": Stage(
+        "elm_rl.sample_quality",
+        "SampleConfig",
+        "run_sample",
+        "Prints programs that a trained model writes, or measures how good and diverse many of them are.",
+        "elm-rl sample --model runs/language_model --count 3",
+    ),
+    "report": Stage(
+        "elm_rl.report",
+        "ReportConfig",
+        "run_report",
+        "Draws the pictures of a pipeline run and writes its report.md anew.",
+        "elm-rl report --run runs/demo",
+    ),
+    "pipeline": Stage(
+        "elm_rl.pipeline",
+        "PipelineConfig",
+        "run_pipeline",
+        "All stages in a row: seeds to maps, maps to a language model, PPO on terrains, and a report.",
+        "elm-rl pipeline --preset demo --out runs/demo",
+    ),
+}
+
+
+def overview() -> str:
+    """What ``elm-rl --help`` prints."""
+    lines = ["usage: elm-rl STAGE [FLAGS]", "", "Evolution through large models, stage by stage:", ""]
+    for name, stage in STAGES.items():
+        lines += [f"  {name:9} {stage.summary}", f"            {stage.example}"]
+    return "\n".join([*lines, "", "elm-rl STAGE --help explains a stage's flags."])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a stage and exits: 0 done, 1 an error a user can mend, 2 wrong arguments, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(overview())
+        sys.exit(0 if given else 2)
+    if given[0] not in STAGES:
+        _complain(f"there is no stage {given[0]!r}; expected one of {', '.join(STAGES)} (elm-rl --help explains them).")
+        sys.exit(2)
+    sys.exit(_run(given[0], given[1:]))
+
+
+def _run(name: str, flags: Sequence[str]) -> int:
+    stage = STAGES[name]
+    try:
+        import tyro
+
+        module = importlib.import_module(stage.module)
+    except ModuleNotFoundError as missing:
+        _complain(f"{missing.name} is not installed, and {name} needs it: pip install 'sodarace-gym[elm]'.")
+        return 1
+    from elm_rl.errors import ElmError
+
+    config_class = getattr(module, stage.config)
+    try:
+        config = tyro.cli(
+            config_class,
+            args=list(flags),
+            prog=f"elm-rl {name}",
+            description=f"{stage.summary}\n\nExample: {stage.example}",
+        )
+        getattr(module, stage.function)(config)
+    except ElmError as error:
+        _complain(str(error))
+        return 1
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        _complain(f"{error.strerror}: {error.filename or 'while writing'}; {_DISK_ERRORS[error.errno]}")
+        return 1
+    except KeyboardInterrupt:
+        _complain("interrupted; what was written is kept, and the same command with --resume goes on where a stage can.")
+        return 130
+    return 0
+
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "free some space and run the command again; what was written before is kept.",
+    errno.EDQUOT: "free some of your quota and run the command again; what was written before is kept.",
+    errno.EFBIG: "the file system or a limit refuses so large a file; what was written before is kept.",
+    errno.EACCES: "choose a folder you may write to.",
+    errno.EROFS: "choose a folder on a file system that can be written to.",
+    errno.ENOENT: "check the path.",
+    errno.EISDIR: "expected a file, got a folder.",
+    errno.ENOTDIR: "expected a folder, got a file.",
+}
+"""Errors of the file system that a user can mend, and how."""
+
+
+def _complain(sentence: str) -> None:
+    print(f"elm-rl: {sentence}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    # Lets `python -m elm_rl.cli` work where scripts are not on the PATH.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    main()

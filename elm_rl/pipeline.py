@@ -1,0 +1,279 @@
+"""The mission end to end: seeds become maps of walkers, maps a language model, and PPO conditions it on the terrain.
+
+``elm-rl pipeline`` runs every stage into one folder and writes its summary and report. Each stage reuses what it finds
+finished, so that a run that was killed goes on with ``--resume`` where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from elm_rl.comparison import compare, sample_blind, sample_conditioned
+from elm_rl.corpus import TRAIN, CorpusConfig, load_corpus, run_corpus
+from elm_rl.errors import ConfigError
+from elm_rl.finetuning.ppo import FinetuneConfig, load_policy, run_finetune
+from elm_rl.finetuning.warm_start import WarmStartConfig, run_warm_start
+from elm_rl.language_model import load_language_model
+from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
+from elm_rl.mutation.mutation_training import MutationTrainingConfig, run_mutation_training
+from elm_rl.pretraining import PretrainConfig, run_pretrain
+from elm_rl.report import ReportConfig, run_report
+from elm_rl.run_directory import SUMMARY_FILE, open_run_directory, versions, write_json
+from elm_rl.sample_quality import measure_quality
+from elm_rl.seeds import SEED_NAMES
+from elm_rl.terrain_conditioning import DEFAULT_TERRAINS
+from sodarace_gym.evaluation import Evaluator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much of everything a preset does. Counts and not seconds: the same seed then gives the same run anywhere."""
+
+    evolution_batch: int
+    """Children an iteration of evolution."""
+    gp_iterations: int
+    """Iterations with GP alone."""
+    mixed_iterations: int
+    """Iterations with GP and the mutation model side by side."""
+    model_share: float
+    """Share of the children that the mutation model makes, in these."""
+    mutation_steps: int
+    """Training steps of the mutation model."""
+    pretraining_steps: int
+    """Training steps of the stage 2 model."""
+    warm_start_programs: int
+    """Corpus programs scored on every terrain for the warm start."""
+    warm_start_steps: int
+    """Training steps of the warm start."""
+    updates: int
+    """PPO updates."""
+    samples: int
+    """Programs by which each generator is judged on each terrain."""
+    without_warm_start: bool
+    """Whether PPO also runs from the plain stage 2 model, for comparison."""
+
+
+PRESETS: dict[str, Scale] = {
+    "smoke": Scale(
+        evolution_batch=32, gp_iterations=6, mixed_iterations=2, model_share=0.25, mutation_steps=12, pretraining_steps=30,
+        warm_start_programs=40, warm_start_steps=6, updates=2, samples=8, without_warm_start=False,
+    ),
+    "demo": Scale(
+        evolution_batch=256, gp_iterations=80, mixed_iterations=12, model_share=0.25, mutation_steps=400,
+        pretraining_steps=1000, warm_start_programs=1000, warm_start_steps=200, updates=24, samples=128,
+        without_warm_start=False,
+    ),
+    "laptop": Scale(
+        evolution_batch=256, gp_iterations=400, mixed_iterations=60, model_share=0.25, mutation_steps=1200,
+        pretraining_steps=4000, warm_start_programs=3000, warm_start_steps=400, updates=80, samples=256,
+        without_warm_start=True,
+    ),
+}  # fmt: skip
+"""smoke: a minute, to see that everything works; demo: ten minutes; laptop: about 45 minutes; all on two cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Settings of ``elm-rl pipeline``."""
+
+    out: Path
+    """Folder of the run; must be new or empty unless resuming."""
+    preset: Literal["smoke", "demo", "laptop"] = "demo"
+    """How much of everything: about 1, 10 or 45 minutes on two cores."""
+    seed: int = 0
+    """Seed of every random choice."""
+    seeds: tuple[str, ...] = SEED_NAMES
+    """Seed programs of evolution; each has an archive of its own."""
+    exclude_archives: tuple[str, ...] = ()
+    """Archives left out of the corpus."""
+    terrains: tuple[str, ...] = DEFAULT_TERRAINS
+    """Terrains that stage 3 learns."""
+    n_jobs: int = -1
+    """Threads that evaluate; -1 for one a core."""
+    resume: bool = False
+    """Continue the run in the folder."""
+    progress: bool = True
+    """Show progress bars."""
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ConfigError(f"There is no preset {self.preset!r}; the presets are {', '.join(PRESETS)}.")
+
+
+def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
+    """Runs all stages and writes ``summary.json`` and ``report.md``; see ``docs`` of the README for their keys.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ElmError: A setting is out of range, a folder cannot be used, or the disk is full.
+    """
+    scale = PRESETS[config.preset]
+    open_run_directory(config.out, config, resume=config.resume, may_change=("n_jobs", "resume", "progress", "out"))
+    clock = _Clock(config.progress)
+    stage1 = _stage1(config, scale, clock)
+    stage2 = _stage2(config, scale, clock)
+    stage3 = _stage3(config, scale, clock)
+    summary = {
+        "preset": config.preset,
+        "seed": config.seed,
+        "scale": asdict(scale),
+        "stage1": stage1,
+        "stage2": stage2,
+        "stage3": stage3,
+        "timing": clock.seconds,
+        "versions": versions(),
+    }
+    write_json(config.out / SUMMARY_FILE, summary)
+    with clock.measure("report"):
+        run_report(ReportConfig(run=config.out))
+    return summary
+
+
+class _Clock:
+    """Announces the parts of a run and takes their times."""
+
+    def __init__(self, talk: bool) -> None:
+        self.talk = talk
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        if self.talk:
+            print(f"==> {part}", flush=True)
+        begun = time.monotonic()
+        yield
+        self.seconds[part] = round(time.monotonic() - begun, 1)
+
+
+def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
+    """Evolution by GP, a mutation model trained on what it found, and evolution by both."""
+    folder, model_folder = config.out / "evolution", config.out / "mutation_model"
+    first = EvolveConfig(
+        out=folder,
+        seeds=config.seeds,
+        iterations=scale.gp_iterations,
+        batch_size=scale.evolution_batch,
+        seed=config.seed,
+        n_jobs=config.n_jobs,
+        progress=config.progress,
+    )
+    resume = folder.exists()
+    with Evaluator(n_jobs=config.n_jobs) as evaluator:
+        with clock.measure("stage 1: evolution by GP"):
+            run_evolution(first, make_operators(first.operators), evaluator, resume=resume)
+        with clock.measure("stage 1: training the mutation model"):
+            training = run_mutation_training(
+                MutationTrainingConfig(
+                    evolution=(folder,), out=model_folder, max_steps=scale.mutation_steps, seed=config.seed
+                )
+            )
+        with clock.measure("stage 1: evolution by GP and the mutation model"):
+            both = EvolveConfig(
+                **{
+                    **first.__dict__,
+                    "iterations": scale.gp_iterations + scale.mixed_iterations,
+                    "operators": ("gp", str(model_folder)),
+                    "shares": (1.0 - scale.model_share, scale.model_share),
+                }
+            )
+            result = run_evolution(both, make_operators(both.operators), evaluator, resume=True)
+    figures = {key: value for key, value in result.summary.items() if key != "timing"}
+    clock.seconds["stage 1: evaluations per second"] = round(result.summary["timing"]["evaluations_per_second"], 1)
+    return {**figures, "mutation_model": _repeatable(asdict(training))}
+
+
+def _stage2(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
+    """The corpus, the language model, and how its samples compare with the corpus."""
+    corpus_folder, model_folder = config.out / "corpus", config.out / "language_model"
+    with clock.measure("stage 2: corpus"):
+        corpus = run_corpus(
+            CorpusConfig(
+                evolution=(config.out / "evolution",),
+                out=corpus_folder,
+                exclude_archives=config.exclude_archives,
+                seed=config.seed,
+            )
+        )
+    with clock.measure("stage 2: pretraining"):
+        training = run_pretrain(
+            PretrainConfig(corpus=corpus_folder, out=model_folder, max_steps=scale.pretraining_steps, seed=config.seed)
+        )
+    with clock.measure("stage 2: samples against the corpus"), Evaluator(n_jobs=config.n_jobs) as evaluator:
+        quality = measure_quality(model_folder, corpus_folder, scale.samples, evaluator, seed=config.seed)
+    return {"corpus": corpus["figures"], "training": asdict(training), "quality": quality}
+
+
+def _stage3(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
+    """Warm start, PPO, and the comparison of all generators."""
+    out = config.out
+    with clock.measure("stage 3: terrain warm start"):
+        warm_start = run_warm_start(
+            WarmStartConfig(
+                corpus=out / "corpus",
+                language_model=out / "language_model",
+                out=out / "warm_start",
+                terrains=config.terrains,
+                programs=scale.warm_start_programs,
+                max_steps=scale.warm_start_steps,
+                seed=config.seed,
+                n_jobs=config.n_jobs,
+                progress=config.progress,
+            )
+        )
+    starts: dict[str, Path | None] = {"finetuned": out / "warm_start"}
+    if scale.without_warm_start:
+        starts["finetuned_without_warm_start"] = None
+    training = {}
+    for name, start in starts.items():
+        with clock.measure(f"stage 3: PPO ({name})"):
+            result = run_finetune(
+                FinetuneConfig(
+                    language_model=out / "language_model",
+                    start=start,
+                    out=out / name,
+                    terrains=config.terrains,
+                    corpus=out / "corpus",
+                    updates=scale.updates,
+                    seed=config.seed,
+                    n_jobs=config.n_jobs,
+                    progress=config.progress,
+                )
+            )
+        training[name] = asdict(result)
+    with clock.measure("stage 3: comparison on every terrain"), Evaluator(n_jobs=config.n_jobs) as evaluator:
+        comparison = compare(_generators(config, scale, list(starts)), config.terrains, evaluator)
+    return {**comparison, "warm_start": asdict(warm_start), "training": training}
+
+
+def _generators(config: PipelineConfig, scale: Scale, policies: list[str]) -> dict[str, dict[str, list[str]]]:
+    """As many programs of each generator for each terrain; seeds differ from those that training drew from."""
+    language_model, tokenizer = load_language_model(config.out / "language_model")
+    corpus = list(load_corpus(config.out / "corpus")[TRAIN]["program"])
+    rng = np.random.default_rng([config.seed, 3])
+    picks = rng.choice(len(corpus), size=scale.samples, replace=len(corpus) < scale.samples)
+    seed = int(rng.integers(1 << 31))
+    longest = 256
+    generators = {
+        "corpus": dict.fromkeys(config.terrains, [corpus[i] for i in picks]),
+        "stage2": sample_blind(language_model, tokenizer, config.terrains, scale.samples, longest, seed),
+    }
+    names = {"warm_start": "warm_start", "finetuned": "stage3"}
+    for folder in ["warm_start", *policies]:
+        policy, tokenizer = load_policy(config.out / folder, config.terrains)
+        name = names.get(folder, "stage3_without_warm_start")
+        generators[name] = sample_conditioned(policy, tokenizer, config.terrains, scale.samples, longest, seed)
+    return generators
+
+
+def _repeatable(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures without the wall-clock time, which differs from run to run."""
+    return {key: value for key, value in figures.items() if key != "seconds"}

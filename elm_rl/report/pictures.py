@@ -1,0 +1,146 @@
+"""The pictures of a report: maps of elites, learning curves, terrain matrices and film strips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from ribs.archives import GridArchive
+
+from elm_rl.evolution_state import DIMS, RANGES
+from elm_rl.run_directory import write_bytes
+from sodarace_gym.physics import roll_out
+from sodarace_gym.program import compile_program
+from sodarace_gym.rendering import film_strip
+from sodarace_gym.terrain import make_terrain
+
+_MEASURES = ("height", "width", "mass")
+_PLANES = ((1, 0), (2, 0), (2, 1))
+"""Which measures span each projection of the map: (x axis, y axis)."""
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Writes a figure as PNG, whole or not at all."""
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=110, format="png", bbox_inches="tight")
+    write_bytes(path, buffer.getvalue())
+    return path
+
+
+def draw_archives(archives: Mapping[str, GridArchive], path: Path) -> Path:
+    """Heat maps of the elites: one row an archive, one column for each pair of measures.
+
+    Each cell shows the best fitness over the third measure; empty cells are grey.
+    """
+    grids = {name: _fitness_grid(archive) for name, archive in archives.items()}
+    best = max((float(np.nanmax(grid)) for grid in grids.values() if np.isfinite(grid).any()), default=1.0)
+    figure = Figure(figsize=(10.5, 3.0 * len(grids) + 0.4), layout="constrained")
+    axes = figure.subplots(len(grids), len(_PLANES), squeeze=False)
+    colours = mpl.colormaps["viridis"].with_extremes(bad="#e6e6e6")
+    image = None
+    for row, (name, grid) in zip(axes, grids.items(), strict=True):
+        for axis, (x, y) in zip(row, _PLANES, strict=True):
+            third = 3 - x - y
+            plane = np.where(np.isnan(grid).all(axis=third), np.nan, np.nanmax(np.nan_to_num(grid, nan=-np.inf), axis=third))
+            plane = plane if y < x else plane.T  # rows are the y axis
+            extent = (*RANGES[x], *RANGES[y])
+            image = axis.imshow(plane, origin="lower", extent=extent, aspect="auto", cmap=colours, vmin=0.0, vmax=best)
+            axis.set_xlabel(_MEASURES[x])
+            axis.set_ylabel(_MEASURES[y])
+        filled = int(np.isfinite(grid).sum())
+        row[0].set_title(f"{name}: {filled:,} of {grid.size:,} niches", loc="left", fontsize=10, fontweight="bold")
+    if image is not None:
+        figure.colorbar(image, ax=axes, label="best distance (units)", shrink=0.8)
+    return save_figure(figure, path)
+
+
+def _fitness_grid(archive: GridArchive) -> NDArray[np.float64]:
+    grid = np.full(DIMS, np.nan)
+    elites = archive.data(["objective", "index"])
+    grid[np.unravel_index(elites["index"], DIMS)] = elites["objective"]
+    return grid
+
+
+def draw_evolution(records: Sequence[Mapping[str, Any]], phases: Sequence[int], path: Path) -> Path:
+    """Niches, QD score and best fitness over the evaluations of a run.
+
+    Args:
+        records: Lines of the run's metrics.jsonl.
+        phases: Evaluations at which a new phase began; drawn as dashed lines.
+        path: Where to write.
+    """
+    figure = Figure(figsize=(10.5, 2.8), layout="constrained")
+    xs = [record["evaluations"] for record in records]
+    titles = {"niches": "niches filled (all seeds)", "qd_score": "QD score", "best": "best distance (units)"}
+    for axis, (key, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        axis.plot(xs, [record[key] for record in records], color="#1f6f8b")
+        for start in phases:
+            axis.axvline(start, color="#999999", linestyle="--", linewidth=0.8)
+        _tidy(axis, "evaluations", title)
+    return save_figure(figure, path)
+
+
+def draw_finetuning(records: Sequence[Mapping[str, Any]], terrains: Sequence[str], path: Path) -> Path:
+    """Mean distance per terrain, valid share and KL over the updates of PPO.
+
+    Args:
+        records: Lines of the run's metrics.jsonl, as ``finetuning.monitor`` writes them.
+        terrains: Names in order.
+        path: Where to write.
+    """
+    figure = Figure(figsize=(10.5, 2.8), layout="constrained")
+    rewards, valid, kl = figure.subplots(1, 3)
+    updates = [record["update"] for record in records]
+    for name in terrains:
+        rewards.plot(updates, [record["terrains"][name]["fitness"] for record in records], label=name)
+        valid.plot(updates, [100.0 * record["terrains"][name]["valid"] for record in records], label=name)
+    kl.plot(updates, [record["kl"] for record in records], color="#555555")
+    rewards.legend(fontsize=8)
+    for axis, title in ((rewards, "mean distance (units)"), (valid, "valid %"), (kl, "KL to stage 2 (nats)")):
+        _tidy(axis, "PPO update", title)
+    return save_figure(figure, path)
+
+
+def draw_matrices(matrices: Mapping[str, Sequence[Sequence[float]]], terrains: Sequence[str], path: Path) -> Path:
+    """Terrain x terrain matrices side by side: row asked for, column walked on, mean distance."""
+    figure = Figure(figsize=(3.6 * len(matrices), 3.2), layout="constrained")
+    for axis, (name, values) in zip(figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True):
+        matrix = np.array(values)
+        axis.imshow(matrix / np.maximum(matrix.max(axis=0), 1e-9), cmap="Blues", vmin=0.0, vmax=1.4)
+        for row in range(len(terrains)):
+            for column in range(len(terrains)):
+                weight = "bold" if matrix[row, column] == matrix[:, column].max() else "normal"
+                axis.text(column, row, f"{matrix[row, column]:.1f}", ha="center", va="center", fontweight=weight)
+        axis.set_xticks(range(len(terrains)), terrains)
+        axis.set_yticks(range(len(terrains)), terrains)
+        axis.set_xlabel("walked on")
+        axis.set_ylabel("asked for")
+        axis.set_title(name, fontsize=10)
+    return save_figure(figure, path)
+
+
+def draw_film_strip(program: str, terrain_name: str, path: Path) -> Path:
+    """A film strip of one program's walker on one terrain."""
+    terrain = make_terrain(terrain_name)
+    design = compile_program(program)[0]
+    trajectory = roll_out(design, terrain, record=True).trajectory
+    assert trajectory is not None  # record=True
+    buffer = BytesIO()
+    Image.fromarray(film_strip(design, terrain, trajectory)).save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
+    return path
+
+
+def _tidy(axis: Axes, x: str, title: str) -> None:
+    axis.set_xlabel(x)
+    axis.set_title(title, fontsize=10)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
