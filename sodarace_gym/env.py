@@ -1,0 +1,336 @@
+"""The environment: observe a terrain, act with a program, get the distance its walker covers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.physics import DURATION, FRAME_RATE, roll_out
+from sodarace_gym.spaces import WalkerPrograms
+from sodarace_gym.terrain import PROFILE_MAX_HEIGHT, PROFILE_POINTS, Terrain, make_terrain
+
+if TYPE_CHECKING:
+    from sodarace_gym.rendering import Window
+    from sodarace_gym.walker import WalkerDesign
+
+Observation = dict[str, NDArray[np.float32]]
+
+REPAIRS = ("merged_joints", "dropped_muscles", "dropped_crowded_muscles", "dropped_parts", "clamped_amplitudes")
+"""The repairs that every ``info["repairs"]`` counts; see ``walker.build_design``."""
+
+_CACHE_SIZE = 1_000  # roll-outs remembered by one environment: enough for an agent that repeats itself
+
+
+class SodaraceEnv(gym.Env[Observation, str]):
+    """Invent a walker for a terrain.
+
+    ## Description
+    Sodarace walkers are point masses (*joints*) held together by springs (*muscles*); some muscles swing their rest length to
+    and fro, all at the same rate. The agent sees a terrain and answers with the source text of a program; the program builds a
+    walker, the walker is put on the terrain and left to come to rest, and then its muscles work for ``duration`` seconds. The
+    further it gets, to either side, the better. The task is the third stage of Lehman et al. (2022).
+
+    ## Action Space
+    `WalkerPrograms()`, a `gymnasium.spaces.Text`: any `str` of at most 65,536 characters. `sample()` draws the program of a
+    random walker that works. For libraries that cannot write texts there is `sodarace_gym.BoxActions`.
+
+    ## Action grammar
+    Plain Python that defines `make_walker()`:
+
+    ```python
+    def make_walker():
+        wc = walker_creator()
+        a = wc.add_joint(0, 0)
+        b = wc.add_joint(5, 0)
+        c = wc.add_joint(2, 4)
+        wc.add_muscle(a, b)
+        wc.add_muscle(b, c, False, 1.0, 0.0)
+        wc.add_muscle(c, a, False, 1.0, 3.14)
+        return wc.get_walker()
+    ```
+
+    `add_joint(x, y)` returns the joint's id. `add_muscle(a, b, distance_only=True, amplitude=0.0, phase=0.0)` joins two joints
+    by a plain spring, or by one whose rest length is `L + amplitude * sin(3 t + phase)`, with lengths in walker units, times in
+    seconds and phases in radians. `query_cppn(wc, xgrid, ygrid, scale, connect_func, amp_func, phase_func)` joins the nodes of
+    a grid by functions of their coordinates. `math` and a small `np` are there. Programs run in a sandbox that has no access to
+    the machine. Walkers have at most 64 joints and 512 muscles and are at most 30 wide and 24 high; lesser faults (an amplitude
+    above 0.3 of the rest length, joints closer than 0.1, parts that hang on nothing) are repaired and counted.
+
+    ## Observation Space
+    `Dict` of two `Box(-32, 32, (64,), float32)`: heights of the terrain at 64 places from x = -48 to x = 48, in walker units.
+    The walker will start around x = 0.
+
+    | Key       | Observation                               | Min | Max |
+    |-----------|-------------------------------------------|-----|-----|
+    | `floor`   | height of the ground                      | -32 | 32  |
+    | `ceiling` | height of the ceiling, 32 where it is sky | -32 | 32  |
+
+    ## Rewards
+    The distance that the centre of mass moves along x while the muscles work, in walker units: at least 0, and 0 for a walker
+    that only falls over, because it has come to rest before its muscles start.
+
+    ## Failure rewards
+    A program that builds no walker, or one that physics cannot hold together, earns `invalid_reward`. Nothing is raised:
+    `info["error"]` names the kind of failure (`sodarace_gym.errors.ERROR_KINDS` explains each) and `info["error_message"]`
+    says in a sentence what was wrong and what to change. An action that is no `str` is a `not_text`.
+
+    `info` after a step holds, always:
+
+    | Key                       | Meaning                                                                         |
+    |---------------------------|---------------------------------------------------------------------------------|
+    | `displacement`            | the distance with its sign, 0.0 after a failure                                 |
+    | `height`, `width`, `mass` | of the walker as built; 0.0 if there is none                                    |
+    | `repairs`                 | `dict` of counts, one for each kind of repair                                   |
+    | `error`, `error_message`  | `None`, or two `str`                                                            |
+    | `terrain`                 | the name of the terrain, also in the info of `reset`                            |
+
+    ## Starting State
+    The terrain is fixed for the life of an environment, whatever the seed of `reset`; only `Bumpy` has random parts, drawn with
+    `terrain_seed`. `reset(options={"terrain_seed": n})` draws another terrain of the family for that one episode.
+
+    ## Episode End
+    Every episode ends after one step (`terminated` is True). The observation it ends with is that of the same terrain. A second
+    step without `reset` raises `gymnasium.error.ResetNeeded`.
+
+    ## Rendering
+    `"rgb_array"` gives one image: the terrain after `reset`, the end of the walk after `step`. `"rgb_array_list"` gives the
+    whole walk at 20 frames a second (frames are handed out once, as Gymnasium's lists are), which
+    `gymnasium.utils.save_video.save_video(env.render(), folder, fps=env.metadata["render_fps"])` writes to a file. `"human"`
+    plays each walk in a window, in real time.
+
+    ## Arguments
+    ```python
+    >>> import gymnasium as gym
+    >>> env = gym.make("sodarace_gym:Sodarace-Bumpy-v0", terrain_seed=3, render_mode="rgb_array")
+    >>> env
+    <OrderEnforcing<PassiveEnvChecker<SodaraceEnv<Sodarace-Bumpy-v0>>>>
+
+    ```
+
+    | Parameter        | Type             | Default  | Description                                                     |
+    |------------------|------------------|----------|-----------------------------------------------------------------|
+    | `terrain`        | `str`, `Terrain` | by id    | name of a family, or a terrain of your own                      |
+    | `render_mode`    | `str` or `None`  | `None`   | `"human"`, `"rgb_array"` or `"rgb_array_list"`                  |
+    | `duration`       | `float`          | `10.0`   | simulated seconds that the muscles work                         |
+    | `invalid_reward` | `float`          | `0.0`    | reward of a program that fails                                  |
+    | `terrain_seed`   | `int`            | `0`      | seed of what is random in the family                            |
+
+    ## Determinism
+    The same program on the same terrain earns the same `float` on the same type of machine: in every process and thread, and
+    whatever was evaluated before. Rendering changes nothing. Seeds matter to `action_space.sample()` only.
+
+    ## Version History
+    * v0: first release; rewards may still change while the version of the package is below 1.0.
+
+    ## References
+    * J. Lehman, J. Gordon, S. Jain, K. Ndousse, C. Yeh, K. O. Stanley: "Evolution through Large Models",
+      [arXiv:2206.08896](https://arxiv.org/abs/2206.08896), 2022.
+    * P. Szerlip, K. O. Stanley: "Indirectly Encoded Sodarace for Artificial Life", ECAL 2013.
+
+    Attributes:
+        terrain: The terrain of this episode.
+        evaluation: What became of this episode's program, with the walker's design; None before the step.
+
+    Raises:
+        ValueError: An argument is out of range or the name of a terrain or render mode is unknown.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["human", "rgb_array", "rgb_array_list"],
+        "render_fps": FRAME_RATE,
+    }
+
+    def __init__(
+        self,
+        terrain: str | Terrain = "Flat",
+        render_mode: str | None = None,
+        duration: float = DURATION,
+        invalid_reward: float = 0.0,
+        terrain_seed: int = 0,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            modes = ", ".join(self.metadata["render_modes"])
+            raise ValueError(f"render_mode: expected None or one of {modes}, got {render_mode!r}.")
+        if not (duration > 0.0 and math.isfinite(duration)):
+            raise ValueError(f"duration: expected a positive number of seconds, got {duration}.")
+        if not math.isfinite(invalid_reward):
+            raise ValueError(f"invalid_reward: expected a finite number, got {invalid_reward}.")
+        self.render_mode = render_mode
+        self.duration = float(duration)
+        self.invalid_reward = float(invalid_reward)
+        self._family = terrain.name if isinstance(terrain, Terrain) else terrain
+        self._own_terrain = terrain if isinstance(terrain, Terrain) else make_terrain(terrain, _seed(terrain_seed))
+        self._is_drawn = isinstance(terrain, str)
+        self.terrain = self._own_terrain  # of this episode
+        self.evaluation: Evaluation | None = None  # of this episode's program; None before the step
+
+        self.action_space = WalkerPrograms()
+        heights: dict[str, spaces.Space[Any]] = {
+            name: spaces.Box(-PROFILE_MAX_HEIGHT, PROFILE_MAX_HEIGHT, (PROFILE_POINTS,), np.float32)
+            for name in ("floor", "ceiling")
+        }
+        self.observation_space = spaces.Dict(heights)  # type: ignore[assignment] # a Space of dict[str, Any]
+        self._evaluator = self._make_evaluator()
+        self._in_episode = False
+        self._unshown = False  # whether something happened since frames were last handed out as a list
+        self._window: Window | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode.
+
+        Args:
+            seed: Seed of ``np_random``, as everywhere in Gymnasium; no terrain depends on it.
+            options: ``{"terrain_seed": n}`` draws another terrain of the family for this episode.
+
+        Returns:
+            The terrain's profile, and an info with the terrain's name.
+
+        Raises:
+            ValueError: An option is unknown, or a terrain of the caller's own is to be drawn again.
+        """
+        super().reset(seed=seed)
+        options = dict(options or {})
+        self.terrain = self._own_terrain
+        if "terrain_seed" in options:
+            terrain_seed = _seed(options.pop("terrain_seed"))
+            if not self._is_drawn:
+                raise ValueError(
+                    "options: this environment was given a Terrain, which no seed can change; name a family instead."
+                )
+            self.terrain = make_terrain(self._family, terrain_seed)
+        if options:
+            raise ValueError(f"options: expected 'terrain_seed' or nothing, got {', '.join(map(repr, options))}.")
+        self.evaluation = None
+        self._in_episode = True
+        self._unshown = True
+        if self.render_mode == "human":
+            self._open_window().show_terrain(self.terrain)
+        return self._observation(), {"terrain": self.terrain.name}
+
+    def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Runs a program and lets its walker walk.
+
+        Args:
+            action: The program's text.
+
+        Returns:
+            The terrain's profile, the distance (or ``invalid_reward``), True, False, and the info that the class describes.
+
+        Raises:
+            gymnasium.error.ResetNeeded: The episode is over or none has begun.
+        """
+        if not self._in_episode:
+            raise gym.error.ResetNeeded("an episode is a single step: call reset() before each step().")
+        self._in_episode = False
+        self.evaluation = self._evaluate(action)
+        self._unshown = True
+        design = self.evaluation.design
+        if self.render_mode == "human" and design is not None:
+            self._open_window().play(design, self.terrain, self._trajectory(design))
+        reward = self.evaluation.fitness if self.evaluation.valid else self.invalid_reward
+        return self._observation(), float(reward), True, False, self._info(self.evaluation)
+
+    def _make_evaluator(self) -> Evaluator:
+        return Evaluator(n_jobs=1, duration=self.duration, cache_size=_CACHE_SIZE)
+
+    def _evaluate(self, action: Any) -> Evaluation:
+        if not isinstance(action, str):
+            message = (
+                f"the action is a {type(action).__name__}; pass the program's source text as a str, or wrap the "
+                "environment in sodarace_gym.BoxActions to act with vectors."
+            )
+            return Evaluation(error=EvaluationError("not_text", message))
+        evaluation = self._evaluator.evaluate([str(action)], self.terrain)[0]
+        # An environment can be pickled at any time; the evaluation's read-only view of its repairs cannot.
+        return dataclasses.replace(evaluation, repairs=dict(evaluation.repairs))
+
+    def _observation(self) -> Observation:
+        return self.terrain.profile()
+
+    def _info(self, evaluation: Evaluation) -> dict[str, Any]:
+        # Vector environments stack infos by key, so every key is always there. They would also merge a dict of some episodes
+        # with the None of others and fail, hence two plain texts for the error.
+        error = evaluation.error
+        return {
+            "displacement": evaluation.displacement,
+            "height": evaluation.height,
+            "width": evaluation.width,
+            "mass": evaluation.mass,
+            "repairs": dict.fromkeys(REPAIRS, 0) | dict(evaluation.repairs),
+            "error": None if error is None else error.kind,
+            "error_message": None if error is None else error.message,
+            "terrain": self.terrain.name,
+        }
+
+    def render(self) -> Any:
+        """Draws what the render mode asks for; see the class.
+
+        Returns:
+            Nothing for ``"human"``, an array of shape (height, width, 3), uint8, for ``"rgb_array"``, a list of such arrays
+            for ``"rgb_array_list"``.
+        """
+        if self.render_mode is None:
+            environment_id = self.spec.id if self.spec else type(self).__name__
+            gym.logger.warn(
+                f'render() does nothing without a render mode: make it with gym.make("{environment_id}", '
+                'render_mode="rgb_array").'
+            )
+            return None
+        if self.render_mode == "human":
+            if self.evaluation is None:
+                self._open_window().show_terrain(self.terrain)
+            return None
+        from sodarace_gym.rendering import frames, last_frame, terrain_image
+
+        design = None if self.evaluation is None else self.evaluation.design
+        if self.render_mode == "rgb_array":
+            if design is None:
+                return terrain_image(self.terrain)
+            return last_frame(design, self.terrain, self._trajectory(design))
+        if not self._unshown:
+            return []
+        self._unshown = False
+        if design is None:
+            return [terrain_image(self.terrain)]
+        return list(frames(design, self.terrain, self._trajectory(design)))
+
+    def _trajectory(self, design: WalkerDesign) -> NDArray[np.float64] | None:
+        """The motion of this episode's walker, simulated again, which gives the same floats."""
+        return roll_out(design, self.terrain, self.duration, record=True).trajectory
+
+    def _open_window(self) -> Window:
+        from sodarace_gym.rendering import Window
+
+        if self._window is None:
+            self._window = Window(title=f"Sodarace: {self.terrain.name}")
+        return self._window
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A window and the evaluator's threads belong to their process; the copy makes its own.
+        return {name: value for name, value in self.__dict__.items() if name != "_evaluator"} | {"_window": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._evaluator = self._make_evaluator()
+
+    def close(self) -> None:
+        """Closes the window, if there is one, and forgets remembered walks; closing twice is fine."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+        self._evaluator.close()
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"terrain_seed: expected a whole number of at least 0, got {value!r}.")
+    return int(value)

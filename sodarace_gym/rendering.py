@@ -1,0 +1,322 @@
+"""Pictures of walkers and terrains, drawn in memory: single frames, whole walks, film strips, and a window that plays them.
+
+Everything but :class:`Window` works without a display. Images are arrays of shape (height, width, 3), uint8, RGB.
+
+What the colours say: an active muscle is blue while its drive shortens it and orange while its drive lengthens it, and it
+bulges when short; a plain muscle is grey and reddens as the body strains it; solid ground, walls and ceilings are hatched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sodarace_gym.canvas import PAPER, SKY_LOW, Canvas, Colour, Image, View, mix, pygame, to_image
+from sodarace_gym.physics import DRIVE_RATE, DURATION, FRAME_RATE, JOINT_RADIUS, roll_out, world_arrays
+from sodarace_gym.terrain import Polyline, Terrain
+from sodarace_gym.walker import WalkerDesign
+
+FRAME_SIZE = (640, 360)
+"""Width and height of a frame, pixels; even, as video codecs want them."""
+
+SOLID: Colour = (221, 212, 198)
+SURFACE: Colour = (112, 98, 84)
+HATCH: Colour = (186, 172, 153)
+JOINT: Colour = (38, 56, 74)
+JOINT_CORE: Colour = (236, 240, 243)
+PLAIN: Colour = (150, 160, 170)
+STRAINED: Colour = (170, 60, 70)
+NEUTRAL: Colour = (196, 184, 192)
+SHORTENING: Colour = (33, 102, 172)
+LENGTHENING: Colour = (230, 97, 1)
+START: Colour = (120, 140, 120)
+
+
+def _draw_solid(canvas: Canvas, line: Polyline, inwards: float) -> None:
+    """Fills what is below (``inwards`` = 1) or above (-1) a polyline, and hatches its edge."""
+    view = canvas.view
+    inside = (line[:, 0] > view.left) & (line[:, 0] < view.right)
+    edges = np.array([[x, np.interp(x, *line.T)] for x in (view.left, view.right)])
+    shown = np.vstack([edges[:1], line[inside], edges[1:]])
+    depth = min(view.bottom, shown[:, 1].min()) - 1.0 if inwards > 0.0 else max(view.top, shown[:, 1].max()) + 1.0
+    canvas.polygon(SOLID, np.vstack([shown, [[view.right, depth], [view.left, depth]]]))
+
+    # Strokes at fixed places of the line, so that they stand still in the world while the camera moves.
+    along = np.diff(line, axis=0)
+    lengths = np.linalg.norm(along, axis=1)
+    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
+    places = np.arange(0.0, travelled[-1], _round_step(9.0 / view.scale))
+    starts = np.stack([np.interp(places, travelled, line[:, axis]) for axis in (0, 1)], axis=1)
+    seen = (starts[:, 0] >= view.left - 1.0) & (starts[:, 0] <= view.right + 1.0)
+    piece = np.clip(np.searchsorted(travelled, places[seen], side="right") - 1, 0, len(along) - 1)
+    tangent = along[piece] / np.maximum(lengths[piece], 1e-9)[:, None]
+    normal = inwards * np.stack([tangent[:, 1], -tangent[:, 0]], axis=1)
+    starts = starts[seen]
+    ends = starts + (normal - 0.8 * tangent) * (9.0 / view.scale)
+    buried = inwards * (np.interp(ends[:, 0], *line.T) - ends[:, 1]) > 0.0  # at sharp corners some would stick out
+    canvas.strokes([HATCH] * int(buried.sum()), starts[buried], ends[buried], np.full(int(buried.sum()), 1.4))
+    canvas.polyline(SURFACE, shown, 2.6)
+
+
+def _round_step(least: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is at least ``least``."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(step for factor in (1.0, 2.0, 5.0, 10.0) if (step := factor * power) >= least * 0.999)
+
+
+def _draw_terrain(canvas: Canvas, terrain: Terrain) -> None:
+    """Draws ground and ceiling, and a scale of distances from x = 0 in the ground."""
+    view = canvas.view
+    _draw_solid(canvas, terrain.floor, 1.0)
+    if terrain.ceiling is not None:
+        _draw_solid(canvas, terrain.ceiling, -1.0)
+    step = _round_step(64.0 / view.scale)
+    marks = np.arange(math.ceil(view.left / step), math.floor(view.right / step) + 1) * step
+    if not len(marks):
+        return
+    ground = np.stack([marks, np.interp(marks, *terrain.floor.T)], axis=1)
+    canvas.strokes([SURFACE] * len(marks), ground, ground - np.array([0.0, 8.0 / view.scale]), np.full(len(marks), 2.0))
+    for mark, (x, y) in zip(marks, view.pixels(ground), strict=True):
+        canvas.text(f"{mark:g}", (x, y + 13), 17, SURFACE, align=0.5)
+
+
+def _draw_start(canvas: Canvas, terrain: Terrain, x: float) -> None:
+    """Draws a dashed line where the walk began."""
+    view = canvas.view
+    ground = float(np.interp(x, *terrain.floor.T))
+    dashes = np.arange(ground, view.top, 14.0 / view.scale)
+    starts = np.stack([np.full_like(dashes, x), dashes], axis=1)
+    canvas.strokes([START] * len(dashes), starts, starts + np.array([0.0, 7.0 / view.scale]), np.full(len(dashes), 1.4))
+
+
+def _draw_walker(
+    canvas: Canvas, design: WalkerDesign, positions: NDArray[np.float64], time: float, fade: float = 0.0
+) -> None:
+    """Draws a walker: ``positions`` of shape (joints, 2), ``time`` since its muscles started in s, ``fade`` in [0, 1]."""
+    ends = np.array([(m.a, m.b) for m in design.muscles])
+    starts, stops = positions[ends[:, 0]], positions[ends[:, 1]]
+    strain = np.linalg.norm(stops - starts, axis=1) / np.array(design.rest_lengths) - 1.0
+    thickness = canvas.view.scale * 0.34 / (1.0 + len(design.muscles) / 70.0)
+    plain, colours, widths = [], [], []
+    for muscle, stretch in zip(design.muscles, strain.tolist(), strict=True):
+        plain.append(muscle.distance_only)
+        if muscle.distance_only:
+            colour, width = mix(PLAIN, STRAINED, min(1.0, 5.0 * abs(stretch))), 0.55
+        else:
+            drive = math.copysign(1.0, muscle.amplitude) * math.sin(DRIVE_RATE * time + muscle.phase)
+            colour = mix(NEUTRAL, LENGTHENING if drive > 0.0 else SHORTENING, abs(drive))
+            width = 1.0 - 0.35 * drive
+        colours.append(mix(colour, SKY_LOW, fade))
+        widths.append(max(1.2, thickness * width))
+    order = np.argsort(~np.array(plain), kind="stable")  # plain ones first: active ones are drawn over them
+    canvas.strokes([colours[i] for i in order], starts[order], stops[order], np.array(widths)[order])
+    radius = max(2.0, JOINT_RADIUS * canvas.view.scale)
+    canvas.discs(mix(JOINT, SKY_LOW, fade), positions, radius)
+    canvas.discs(mix(JOINT_CORE, SKY_LOW, fade), positions, 0.45 * radius)
+
+
+def _usable(design: WalkerDesign, terrain: Terrain, trajectory: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """The frames up to a fault; where there are none, the walker as it was put down."""
+    if trajectory is not None:
+        # Frames after a fault are zero, those just before it may be anywhere.
+        largest = np.abs(trajectory).max(axis=(1, 2))
+        bad = np.flatnonzero(~((largest > 0.0) & (largest < 1e4)))  # a comparison with NaN is False too
+        count = int(bad[0]) if len(bad) else len(trajectory)
+        if count:
+            return trajectory[:count]
+    return world_arrays(design, terrain, DURATION).joints[None]
+
+
+def _smooth(values: NDArray[np.float64], half_width: int = 12) -> NDArray[np.float64]:
+    """A moving average, with the ends held."""
+    padded = np.pad(values, half_width, mode="edge")
+    return np.convolve(padded, np.full(2 * half_width + 1, 1.0 / (2 * half_width + 1)), mode="valid")
+
+
+def _cameras(terrain: Terrain, trajectory: NDArray[np.float64], size: tuple[int, int]) -> list[View]:
+    """A view for each frame: one scale for the whole walk, following the centre of mass and the ground below it."""
+    extent = np.percentile(np.ptp(trajectory, axis=1), 98, axis=0)
+    scale = min(size[0] / (1.5 * extent[0] + 9.0), size[1] / (1.35 * extent[1] + 5.0))
+    centre = trajectory[:, :, 0].mean(axis=1)
+    around = np.linspace(-6.0, 6.0, 13)
+    ground = _smooth(np.median(np.interp(centre[:, None] + around, *terrain.floor.T), axis=1))
+    width, height = size[0] / scale, size[1] / scale
+    below = min(0.2 * height, 48.0 / scale)
+    return [View(x - 0.5 * width, y - below, scale, size) for x, y in zip(_smooth(centre), ground, strict=True)]
+
+
+def _scenes(
+    design: WalkerDesign,
+    terrain: Terrain,
+    trajectory: NDArray[np.float64] | None,
+    size: tuple[int, int],
+    last_only: bool = False,
+) -> Iterator[pygame.Surface]:
+    usable = _usable(design, terrain, trajectory)
+    start = float(usable[0, :, 0].mean())
+    cameras = _cameras(terrain, usable, size)
+    for index in range(len(usable) - 1 if last_only else 0, len(usable)):
+        positions = usable[index]
+        canvas = Canvas(cameras[index])
+        _draw_terrain(canvas, terrain)
+        _draw_start(canvas, terrain, start)
+        _draw_walker(canvas, design, positions, index / FRAME_RATE)
+        distance = abs(positions[:, 0].mean() - start)
+        canvas.caption((f"{terrain.name}, {index / FRAME_RATE:.1f} s", 20), (f"distance {distance:.1f}", 26))
+        yield canvas.finish()
+
+
+def frames(
+    design: WalkerDesign,
+    terrain: Terrain,
+    trajectory: NDArray[np.float64] | None,
+    size: tuple[int, int] = FRAME_SIZE,
+) -> Iterator[Image]:
+    """Draws a walk, one frame for each of the trajectory's, ``physics.FRAME_RATE`` a second.
+
+    Args:
+        design: The walker.
+        terrain: The terrain it walked on.
+        trajectory: What ``physics.roll_out(..., record=True)`` recorded, shape (frames, joints, 2). Frames from a fault on
+            are left out; without any (or with None) there is one frame, of the walker as it was put down.
+        size: Width and height of a frame, pixels.
+
+    Yields:
+        Images of shape (height, width, 3), uint8.
+    """
+    for picture in _scenes(design, terrain, trajectory, size):
+        yield to_image(picture)
+
+
+def last_frame(
+    design: WalkerDesign,
+    terrain: Terrain,
+    trajectory: NDArray[np.float64] | None,
+    size: tuple[int, int] = FRAME_SIZE,
+) -> Image:
+    """Draws the end of a walk: the last of :func:`frames`, without the others."""
+    return to_image(next(_scenes(design, terrain, trajectory, size, last_only=True)))
+
+
+def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE) -> Image:
+    """Draws a terrain: 64 units of it, or more where the picture is wider than high.
+
+    Args:
+        terrain: The terrain.
+        size: Width and height of the image, pixels.
+
+    Returns:
+        An image of shape (height, width, 3), uint8.
+    """
+    return to_image(_terrain_scene(terrain, size))
+
+
+def _terrain_scene(terrain: Terrain, size: tuple[int, int]) -> pygame.Surface:
+    scale = min(size[0] / 64.0, size[1] / 20.0)
+    width = size[0] / scale
+    canvas = Canvas(View(-0.5 * width, -48.0 / scale, scale, size), smoothing=3)
+    _draw_terrain(canvas, terrain)
+    _draw_start(canvas, terrain, 0.0)
+    canvas.caption((terrain.name, 24))
+    return canvas.finish()
+
+
+def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: float = DURATION) -> Image:
+    """Draws a walk in one image: moments of it side by side, and below them the whole way with the walker at these moments.
+
+    Args:
+        design: The walker; it is simulated here.
+        terrain: The terrain.
+        n: Number of moments, evenly spread from the first to the last.
+        duration: Time to walk, s.
+
+    Returns:
+        An image of shape (height, width, 3), uint8, where the width grows with ``n``.
+
+    Raises:
+        ValueError: ``n`` is less than 2 or ``duration`` is not positive.
+    """
+    if n < 2:
+        raise ValueError(f"n: expected at least 2 moments, got {n}.")
+    rollout = roll_out(design, terrain, duration, record=True)
+    usable = _usable(design, terrain, rollout.trajectory)
+    moments = np.linspace(0, len(usable) - 1, n).round().astype(int).tolist()
+    start = float(usable[0, :, 0].mean())
+    panel, gap, track = (236, 200), 4, 170
+    sheet = pygame.Surface((n * panel[0] + (n - 1) * gap, panel[1] + gap + track), depth=24)
+    sheet.fill(PAPER)
+
+    cameras = _cameras(terrain, usable, panel)
+    for column, index in enumerate(moments):
+        canvas = Canvas(cameras[index], smoothing=3)
+        _draw_terrain(canvas, terrain)
+        _draw_start(canvas, terrain, start)
+        _draw_walker(canvas, design, usable[index], index / FRAME_RATE)
+        canvas.caption((f"{index / FRAME_RATE:.1f} s, {usable[index, :, 0].mean() - start:+.1f}", 20))
+        sheet.blit(canvas.finish(), (column * (panel[0] + gap), 0))
+
+    shown = usable[moments]
+    low, high = shown.min(axis=(0, 1)), shown.max(axis=(0, 1))
+    base = min(0.0, float(low[1]))
+    scale = min(sheet.get_width() / (high[0] - low[0] + 12.0), (track - 34) / (high[1] - base + 3.0))
+    left = 0.5 * (low[0] + high[0]) - 0.5 * sheet.get_width() / scale
+    canvas = Canvas(View(left, base - 34.0 / scale, scale, (sheet.get_width(), track)), smoothing=3)
+    _draw_terrain(canvas, terrain)
+    _draw_start(canvas, terrain, start)
+    for column, index in enumerate(moments):
+        _draw_walker(canvas, design, usable[index], index / FRAME_RATE, fade=0.75 * (1.0 - column / (n - 1)))
+    outcome = f"distance {abs(rollout.displacement):.1f}" if rollout.fault is None else rollout.fault
+    canvas.caption((f"{terrain.name}, {duration:g} s, {outcome}", 20))
+    sheet.blit(canvas.finish(), (0, panel[1] + gap))
+    return to_image(sheet)
+
+
+class Window:
+    """A window that plays walks in real time.
+
+    Args:
+        size: Width and height, pixels.
+        title: What stands above it.
+    """
+
+    def __init__(self, size: tuple[int, int] = FRAME_SIZE, title: str = "Sodarace") -> None:
+        pygame.display.init()
+        pygame.display.set_caption(title)
+        self.size = size
+        self._surface: pygame.Surface | None = pygame.display.set_mode(size)
+        self._clock = pygame.time.Clock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither the user nor the program has closed it."""
+        return self._surface is not None
+
+    def show_terrain(self, terrain: Terrain) -> None:
+        """Shows a terrain without a walker."""
+        self._show(_terrain_scene(terrain, self.size))
+
+    def play(self, design: WalkerDesign, terrain: Terrain, trajectory: NDArray[np.float64] | None) -> None:
+        """Plays a walk in real time, or until the window is closed; see :func:`frames`."""
+        for picture in _scenes(design, terrain, trajectory, self.size):
+            if not self.is_open:
+                return
+            self._show(picture)
+            self._clock.tick(FRAME_RATE)
+
+    def _show(self, picture: pygame.Surface) -> None:
+        if self._surface is None:
+            return
+        if any(event.type == pygame.QUIT for event in pygame.event.get()):
+            self.close()
+            return
+        self._surface.blit(picture, (0, 0))
+        pygame.display.flip()
+
+    def close(self) -> None:
+        """Closes the window; closing twice is fine."""
+        if self._surface is not None:
+            self._surface = None
+            pygame.display.quit()
