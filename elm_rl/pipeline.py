@@ -173,7 +173,11 @@ def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
         with clock.measure("stage 1: training the mutation model"):
             training = run_mutation_training(
                 MutationTrainingConfig(
-                    evolution=(folder,), out=model_folder, max_steps=scale.mutation_steps, seed=config.seed
+                    evolution=(folder,),
+                    until_iteration=scale.gp_iterations,
+                    out=model_folder,
+                    max_steps=scale.mutation_steps,
+                    seed=config.seed,
                 )
             )
         with clock.measure("stage 1: evolution by GP and the mutation model"):

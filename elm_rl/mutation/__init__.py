@@ -1,0 +1,1 @@
+"""Mutation operators: one a module, all behind the interface of :mod:`elm_rl.mutation.operator`."""

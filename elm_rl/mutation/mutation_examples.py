@@ -1,0 +1,180 @@
+"""What a mutation model reads and writes: (parent, message, child) triples, the layout of prompts, the three formats.
+
+Training and inference share every function here, so that a model is asked exactly as it was taught. There are two layouts:
+
+- ``tokens``, for models trained by this project: ``<bos> parent <sep> message <sep> completion <eos>``, where the marks are
+  special tokens, which no text can contain;
+- ``plain``, for pretrained code models: code fences and a commit message, as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from elm_rl.mutation.patch import (
+    PatchError,
+    apply_search_replace,
+    apply_unified_diff,
+    make_search_replace,
+    make_unified_diff,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+WHOLE, SEARCH_REPLACE, UNIFIED_DIFF = FORMATS = ("whole", "search_replace", "unified_diff")
+"""How a completion gives the child: its whole text, or a patch of the parent."""
+TOKENS, PLAIN = LAYOUTS = ("tokens", "plain")
+
+_FENCE = "```"
+_ASKS = {
+    WHOLE: ("The file after the commit:", "python"),
+    SEARCH_REPLACE: ("The commit as SEARCH/REPLACE blocks:", ""),
+    UNIFIED_DIFF: ("The commit as a unified diff:", "diff"),
+}
+_MAKERS: dict[str, Callable[[str, str], str]] = {
+    WHOLE: lambda parent, child: child,
+    SEARCH_REPLACE: make_search_replace,
+    UNIFIED_DIFF: make_unified_diff,
+}
+_APPLIERS: dict[str, Callable[[str, str], str]] = {
+    WHOLE: lambda parent, text: text,
+    SEARCH_REPLACE: apply_search_replace,
+    UNIFIED_DIFF: apply_unified_diff,
+}
+
+
+@dataclass(frozen=True)
+class MutationExample:
+    """One admitted child with what led to it.
+
+    Attributes:
+        parent: Text of the parent.
+        message: The commit message.
+        child: Text of the child.
+        lineage: What children of the same root share; examples are held out by it.
+    """
+
+    parent: str
+    message: str
+    child: str
+    lineage: str
+
+
+def mutation_examples(records: Iterable[Mapping[str, Any]], run: int = 0) -> list[MutationExample]:
+    """Finds the (parent, message, child) triples among admitted programs, whatever operator made the child.
+
+    Args:
+        records: Lines of ``admitted.jsonl`` of one evolution run, parents before their children.
+        run: Index of the run, which keeps the lineages of several runs apart.
+
+    Returns:
+        The triples in order of admission, each pair of texts once.
+    """
+    programs: dict[int, str] = {}
+    examples: dict[tuple[str, str], MutationExample] = {}
+    for record in records:
+        child = programs[record["id"]] = record["program"]
+        parent = None if record["parent"] is None else programs.get(record["parent"])
+        if parent is not None and parent != child and record["message"]:
+            lineage = f"{run}/{record['archive']}/{record['root']}"
+            examples.setdefault((parent, child), MutationExample(parent, record["message"], child, lineage))
+    return list(examples.values())
+
+
+def write_completion(parent: str, child: str, format: str) -> str:
+    """Writes what a model should answer to turn ``parent`` into ``child``.
+
+    Raises:
+        PatchError: The format cannot express this change (a program line looks like one of its markers).
+        ValueError: There is no such format.
+    """
+    check_format(format)
+    return _MAKERS[format](parent, child)
+
+
+def read_completion(parent: str, completion: str, format: str) -> str:
+    """Turns a model's answer into the child's text, which ends with a newline.
+
+    Raises:
+        PatchError: The answer is empty, or is a patch that cannot be read or does not fit the parent.
+        ValueError: There is no such format.
+    """
+    check_format(format)
+    child = _APPLIERS[format](parent, completion)
+    if not child.strip():
+        raise PatchError("The answer leaves no program; expected its text or a patch of it.")
+    return child if child.endswith("\n") else child + "\n"
+
+
+def format_example(parent: str, message: str, child: str, format: str, layout: str = PLAIN) -> tuple[str, str]:
+    """Writes one example as text, to show it or to train a model that has no special tokens of ours.
+
+    Args:
+        parent: Text of the parent.
+        message: The commit message.
+        child: Text of the child.
+        format: One of :data:`FORMATS`.
+        layout: One of :data:`LAYOUTS`; for ``tokens`` the special tokens are written out as ``<sep>`` and so on, which is
+            for reading only: :func:`encode_example` gives the ids.
+
+    Returns:
+        The prompt and the completion.
+
+    Raises:
+        PatchError: The format cannot express this change.
+        ValueError: There is no such format or layout.
+    """
+    completion = write_completion(parent, child, format)
+    if layout == TOKENS:
+        return f"<bos>{parent}<sep>{message}<sep>", f"{completion}<eos>"
+    if layout != PLAIN:
+        raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}.")
+    return _plain_prompt(parent, message, format), f"{completion.rstrip()}\n{_FENCE}\n"
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, parent: str, message: str, format: str, layout: str) -> list[int]:
+    """Token ids of the question: what change is to be made to which program."""
+    if layout == PLAIN:
+        return _ids(tokenizer, _plain_prompt(parent, message, format))
+    bos, sep = int(tokenizer.bos_token_id or 0), int(tokenizer.sep_token_id or 0)
+    return [bos, *_ids(tokenizer, parent), sep, *_ids(tokenizer, message), sep]
+
+
+def encode_example(
+    tokenizer: PreTrainedTokenizerBase, example: MutationExample, format: str
+) -> tuple[list[int], list[int]]:
+    """Token ids of prompt and completion in the layout ``tokens``, the completion with its end token.
+
+    Raises:
+        PatchError: The format cannot express this change.
+    """
+    completion = write_completion(example.parent, example.child, format)
+    prompt = encode_prompt(tokenizer, example.parent, example.message, format, TOKENS)
+    return prompt, [*_ids(tokenizer, completion), int(tokenizer.eos_token_id or 0)]
+
+
+def decode_completion(completion: str, layout: str) -> str:
+    """What a model wrote, without the fence that closes it in the layout ``plain``."""
+    if layout == PLAIN:
+        return completion.split(f"\n{_FENCE}", 1)[0].removesuffix(_FENCE)
+    return completion
+
+
+def check_format(format: str) -> None:
+    """Raises ValueError unless ``format`` is one of :data:`FORMATS`."""
+    if format not in FORMATS:
+        raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}.")
+
+
+def _plain_prompt(parent: str, message: str, format: str) -> str:
+    check_format(format)
+    ask, language = _ASKS[format]
+    before = f"The file walker.py before the commit:\n{_FENCE}python\n{parent.rstrip()}\n{_FENCE}\n"
+    return f"{before}Commit message: {message}\n{ask}\n{_FENCE}{language}\n"
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return list(tokenizer.encode(text, add_special_tokens=False))
