@@ -37,7 +37,7 @@ STAGES: dict[str, Stage] = {
         "CorpusConfig",
         "run_corpus",
         "Collects the good programs of evolution runs into a training and a held-out set (Parquet).",
-        "elm-rl corpus --runs runs/evolution --out runs/corpus",
+        "elm-rl corpus --evolution runs/evolution --out runs/corpus",
     ),
     "pretrain": Stage(
         "elm_rl.pretraining",
@@ -51,7 +51,7 @@ STAGES: dict[str, Stage] = {
         "FinetuneConfig",
         "run_finetune",
         "Stage 3: PPO conditions the language model on the terrain, with the environment as its reward.",
-        "elm-rl finetune --model runs/warm_start --out runs/finetuned",
+        "elm-rl finetune --language-model runs/language_model --start runs/warm_start --corpus runs/corpus --out runs/finetuned",
     ),
     "sample": Stage(
         "elm_rl.sample_quality",

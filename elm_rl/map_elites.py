@@ -134,9 +134,8 @@ def run_evolve(config: EvolveConfig) -> dict[str, Any]:
     Raises:
         ElmError: wrong settings, a model that cannot be loaded, a folder that cannot be used, a full disk.
     """
-    operators = make_operators(
-        config.operators
-    )  # before the folder is touched: a wrong name should leave nothing behind
+    # Before the folder is touched: a wrong name should leave nothing behind.
+    operators = make_operators(config.operators)
     with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
         return run_evolution(config, operators, evaluator, resume=config.resume).summary
 

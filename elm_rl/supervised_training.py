@@ -44,7 +44,7 @@ class TrainConfig:
 
     learning_rate: float = 3e-3
     """Peak of the learning rate, which warms up linearly and falls along a cosine."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Programs per step."""
     max_epochs: float = 30.0
     """Passes over the examples, unless the time is up first."""
@@ -226,6 +226,7 @@ def _arguments(output_dir: Path, config: TrainConfig, steps: int) -> TrainingArg
         train_sampling_strategy="group_by_length",
         include_num_input_tokens_seen="non_padding",
         logging_strategy="no",
+        logging_nan_inf_filter=False,  # a loss that is not finite is to be seen
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,

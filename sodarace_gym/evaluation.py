@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import TypeVar
 
@@ -85,20 +87,23 @@ class Evaluator:
         cache_size: Roll-outs to remember; 0 remembers none.
 
     Raises:
-        ValueError: ``n_jobs`` is 0 or below -1, or ``duration`` is not positive.
+        ValueError: ``n_jobs`` is 0 or below -1, ``duration`` is not positive and finite, or ``cache_size`` is negative.
     """
 
     def __init__(self, n_jobs: int = -1, duration: float = DURATION, cache_size: int = CACHE_SIZE) -> None:
         if n_jobs == 0 or n_jobs < -1:
             raise ValueError(f"n_jobs: expected a positive number of threads or -1 for one per core, got {n_jobs}.")
-        if not duration > 0.0:
+        if not 0.0 < duration < math.inf:
             raise ValueError(f"duration: expected a positive number of seconds, got {duration}.")
+        if cache_size < 0:
+            raise ValueError(f"cache_size: expected a number of roll-outs, 0 or more, got {cache_size}.")
         self.n_jobs = n_jobs if n_jobs > 0 else os.cpu_count() or 1
         self.duration = duration
         self.cache_size = cache_size
         self._rollouts: OrderedDict[tuple[WalkerDesign, tuple[bytes, bytes]], Rollout] = OrderedDict()
         self._parallel = joblib.Parallel(n_jobs=self.n_jobs, backend="threading", batch_size="auto")
         self._entered = False
+        self._lock = Lock()
 
     def __enter__(self) -> Evaluator:
         """Keeps the threads between calls of ``evaluate``."""
@@ -131,9 +136,16 @@ class Evaluator:
             One evaluation per program, in order. A bad program yields an evaluation with an error; it never raises.
 
         Raises:
+            TypeError: ``programs`` is a single text.
             ValueError: The number of terrains is not that of the programs, or a terrain's name is unknown.
         """
+        if isinstance(programs, str):
+            raise TypeError("programs: expected a sequence of program texts, got one text; put it in a list.")
         terrains = self._terrains(terrain, len(programs))
+        with self._lock:  # joblib's pool serves one batch at a time
+            return self._evaluate(programs, terrains)
+
+    def _evaluate(self, programs: Sequence[str], terrains: Sequence[Terrain]) -> list[Evaluation]:
         built = dict(zip(dict.fromkeys(programs), self._map(_build, list(dict.fromkeys(programs))), strict=True))
         wanted: dict[tuple[WalkerDesign, tuple[bytes, bytes]], Terrain] = {}
         for program, ground in zip(programs, terrains, strict=True):

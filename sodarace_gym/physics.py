@@ -61,10 +61,13 @@ walking there is no such drag (IESoR)."""
 NUDGE = 0.2
 """Sideways speed of the highest joint as settling begins, units / s: without it a tower in perfect balance would rest on
 a knife's edge and fall while walking."""
-REST_SPEED = 0.02
+REST_SPEED = 0.001
 """A walker is calm while no joint is faster than this, units / s."""
-REST_TIME = 2.0
+REST_TIME = 1.0
 """A walker is at rest once it was calm for this long, s."""
+DRIFT_SPEED = 0.1
+"""After SETTLING_LIMIT a walker may start although it is not at rest, if no joint is faster than this, units / s, and it is
+slowing down: a regular wheel rolls on for minutes, ever more slowly."""
 DURATION = 10.0
 """Simulated time a walker walks, s (PAPER_FACTS)."""
 FRAME_RATE = 20
@@ -82,9 +85,13 @@ CONSTANTS = WorldConstants(
     max_speed=MAX_SPEED,
     escape_depth=ESCAPE_DEPTH,
     rest_speed=REST_SPEED,
+    drift_speed=DRIFT_SPEED,
     calm_checks=math.ceil(REST_TIME * STEP_RATE / stepping.CHECK_EVERY),
     settling_steps=round(SETTLING_LIMIT * STEP_RATE),
     settling_damping=SETTLING_DAMPING,
+    # Chipmunk scales the springs' impulses by the drag, but not gravity: without this a walker would settle into the shape
+    # of one with weaker springs, and move when the drag ends.
+    settling_gravity=GRAVITY * SETTLING_DAMPING ** (1.0 / STEP_RATE),
 )
 """The constants in the form the inner loops take."""
 
@@ -95,8 +102,8 @@ class Rollout:
 
     Attributes:
         displacement: How far the centre of mass moved along x while the muscles worked, units, signed; 0.0 after a fault.
-        fault: None, "unstable" (a joint passed MAX_SPEED), "escaped" (a joint got into the terrain) or "unsettled" (not at
-            rest after SETTLING_LIMIT with the muscles still).
+        fault: None, "unstable" (a joint passed MAX_SPEED), "escaped" (a joint got into the terrain) or "unsettled"
+            (neither at rest nor drifting after SETTLING_LIMIT with the muscles still).
         settling_time: Time before the muscles started, s.
         trajectory: Joint positions over time, shape (frames, joints, 2), float64, FRAME_RATE frames a second from the
             moment the muscles start; None if not recorded. Frames after a fault are zero.
@@ -126,7 +133,7 @@ def roll_out(
     Raises:
         ValueError: ``duration`` is not positive.
     """
-    if not duration > 0.0:
+    if not 0.0 < duration < math.inf:
         raise ValueError(f"duration: expected a positive number of seconds, got {duration}.")
     arrays = world_arrays(design, terrain, duration)
     loop = stepping.roll_out_plain if plain else stepping.roll_out
@@ -146,7 +153,8 @@ def world_arrays(design: WalkerDesign, terrain: Terrain, duration: float) -> Wor
     """The world of one walker in the form the inner loops take."""
     joints = np.array(design.joints, dtype=np.float64)
     joints[:, 0] -= 0.5 * (joints[:, 0].min() + joints[:, 0].max())
-    joints[:, 1] += JOINT_RADIUS + START_CLEARANCE - joints[:, 1].min()
+    # Differences first: where the program built its walker must not show in the last bits.
+    joints[:, 1] = (joints[:, 1] - joints[:, 1].min()) + (JOINT_RADIUS + START_CLEARANCE)
     muscles = np.array([m[:2] for m in design.muscles], dtype=np.int64).reshape(-1, 2)
     distance_only = np.array([m.distance_only for m in design.muscles])
     amplitude = np.array([m.amplitude for m in design.muscles])

@@ -66,9 +66,11 @@ class WorldConstants(NamedTuple):
     max_speed: float
     escape_depth: float
     rest_speed: float
+    drift_speed: float
     calm_checks: int
     settling_steps: int
     settling_damping: float
+    settling_gravity: float
 
 
 class Motion(NamedTuple):
@@ -76,7 +78,7 @@ class Motion(NamedTuple):
 
     status: int  # COMPLETED, UNSTABLE or ESCAPED
     settling_steps: int  # steps until the walker was at rest (or the bound)
-    settled: bool  # whether it was at rest when its muscles began to move
+    settled: bool  # whether it came to rest; if not, it does not walk
     start: float  # x of the centre of mass when the muscles began to move
     end: float  # x of the centre of mass at the end
     frames: Floats  # (frames, joints, 2) positions while walking, every record_every steps, first frame at the start
@@ -107,6 +109,12 @@ def joint_fault(x: float, y: float, floor: Floats, ceiling: Floats, depth: float
     below = min(surface_height(floor, x - depth), surface_height(floor, x), surface_height(floor, x + depth))
     above = max(surface_height(ceiling, x - depth), surface_height(ceiling, x), surface_height(ceiling, x + depth))
     return y < below - depth or y > above + depth
+
+
+@numba.njit(cache=True, nogil=True)
+def drifting(speed: float, slowest: float, drift_speed: float) -> bool:
+    """Whether a walker that is not at rest is slow and still slowing down: one that topples was slower before."""
+    return speed <= drift_speed and speed <= 1.5 * slowest
 
 
 @numba.njit(cache=True, nogil=True)
@@ -152,9 +160,9 @@ def _run(
 ) -> tuple[int, int, bool, float, float]:
     """Settles and walks; see ``Motion`` for what comes back."""
     dt = constants.time_step
-    steps = 0
-    calm = 0
+    steps, calm, speed, slowest = 0, 0, 0.0, math.inf
     chipmunk.space_set_damping(addresses, (space, constants.settling_damping))
+    chipmunk.space_set_gravity(addresses, (space, 0.0, -constants.settling_gravity))
     while steps < constants.settling_steps and calm < constants.calm_checks:
         for _ in range(CHECK_EVERY):
             chipmunk.space_step(addresses, (space, dt))
@@ -163,8 +171,11 @@ def _run(
         if status != COMPLETED:
             return status, steps, False, 0.0, 0.0
         calm = calm + 1 if speed < constants.rest_speed else 0
-    settled = calm >= constants.calm_checks
+        slowest = min(slowest, speed)
+    if calm < constants.calm_checks and not drifting(speed, slowest, constants.drift_speed):
+        return COMPLETED, steps, False, 0.0, 0.0
     chipmunk.space_set_damping(addresses, (space, 1.0))
+    chipmunk.space_set_gravity(addresses, (space, 0.0, -constants.gravity))
     start = _centre(addresses, bodies)
     if record_every > 0:
         _record(addresses, bodies, frames[0])
@@ -177,13 +188,13 @@ def _run(
             )
             chipmunk.spring_set_rest_length(addresses, (springs[muscle], rest))
         chipmunk.space_step(addresses, (space, dt))
-        if (step + 1) % CHECK_EVERY == 0:
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == arrays.drive.shape[0]:
             status, _ = _check(addresses, bodies, arrays, constants)
             if status != COMPLETED:
-                return status, steps, settled, start, start
+                return status, steps, True, start, start
         if record_every > 0 and (step + 1) % record_every == 0:
             _record(addresses, bodies, frames[(step + 1) // record_every])
-    return COMPLETED, steps, settled, start, _centre(addresses, bodies)
+    return COMPLETED, steps, True, start, _centre(addresses, bodies)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -193,7 +204,6 @@ def _roll_out(
     """Builds the world, runs it, and frees every Chipmunk object it made."""
     space = chipmunk.space_new(addresses, ())
     chipmunk.space_set_iterations(addresses, (space, constants.iterations))
-    chipmunk.space_set_gravity(addresses, (space, 0.0, -constants.gravity))
     ground = chipmunk.body_new_static(addresses, ())
     chipmunk.space_add_body(addresses, (space, ground))
     count, pieces = arrays.joints.shape[0], arrays.segments.shape[0]
@@ -277,7 +287,6 @@ def roll_out_plain(arrays: WorldArrays, constants: WorldConstants, record_every:
     """
     space = pymunk.Space()
     space.iterations = constants.iterations
-    space.gravity = (0.0, -constants.gravity)
     for line in arrays.segments.tolist():
         segment = pymunk.Segment(space.static_body, (line[0], line[1]), (line[2], line[3]), constants.segment_radius)
         segment.set_neighbors((line[4], line[5]), (line[6], line[7]))
@@ -303,8 +312,9 @@ def roll_out_plain(arrays: WorldArrays, constants: WorldConstants, record_every:
         springs.append(spring)
 
     frames = _frame_buffer(arrays, record_every)
-    steps, calm = 0, 0
+    steps, calm, speed, slowest = 0, 0, 0.0, math.inf
     space.damping = constants.settling_damping
+    space.gravity = (0.0, -constants.settling_gravity)
     while steps < constants.settling_steps and calm < constants.calm_checks:
         for _ in range(CHECK_EVERY):
             space.step(constants.time_step)
@@ -313,8 +323,11 @@ def roll_out_plain(arrays: WorldArrays, constants: WorldConstants, record_every:
         if status != COMPLETED:
             return Motion(status, steps, False, 0.0, 0.0, frames)
         calm = calm + 1 if speed < constants.rest_speed else 0
-    settled = calm >= constants.calm_checks
+        slowest = min(slowest, speed)
+    if calm < constants.calm_checks and not drifting(speed, slowest, constants.drift_speed):
+        return Motion(COMPLETED, steps, False, 0.0, 0.0, frames)
     space.damping = 1.0
+    space.gravity = (0.0, -constants.gravity)
     start = _centre_plain(bodies)
     if record_every > 0:
         frames[0] = [body.position for body in bodies]
@@ -331,13 +344,13 @@ def roll_out_plain(arrays: WorldArrays, constants: WorldConstants, record_every:
         for spring, rest, sine_amplitude, cosine_amplitude in drives:
             spring.rest_length = rest + sine_amplitude * sine + cosine_amplitude * cosine
         space.step(constants.time_step)
-        if (step + 1) % CHECK_EVERY == 0:
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == len(arrays.drive):
             status, _ = _check_plain(bodies, arrays, constants)
             if status != COMPLETED:
-                return Motion(status, steps, settled, start, start, frames)
+                return Motion(status, steps, True, start, start, frames)
         if record_every > 0 and (step + 1) % record_every == 0:
             frames[(step + 1) // record_every] = [body.position for body in bodies]
-    return Motion(COMPLETED, steps, settled, start, _centre_plain(bodies), frames)
+    return Motion(COMPLETED, steps, True, start, _centre_plain(bodies), frames)
 
 
 def _check_plain(bodies: list[pymunk.Body], arrays: WorldArrays, constants: WorldConstants) -> tuple[int, float]:

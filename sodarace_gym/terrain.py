@@ -50,9 +50,10 @@ class Terrain:
 
     def __post_init__(self) -> None:
         for label, line in (("floor", self.floor), ("ceiling", self.ceiling)):
-            if line is None:
+            if line is None and label == "ceiling":
                 continue
-            array = np.array(line, dtype=np.float64)
+            # C order whatever is given: the compiled loop would be compiled anew for any other layout.
+            array = np.array(line, dtype=np.float64, order="C")
             if array.ndim != 2 or array.shape[1] != 2 or len(array) < 2:
                 raise ValueError(f"{label}: expected an array of shape (points >= 2, 2), got shape {array.shape}.")
             if not np.isfinite(array).all():
@@ -61,6 +62,15 @@ class Terrain:
                 raise ValueError(f"{label}: expected x that never decreases; sort the points from left to right.")
             array.setflags(write=False)
             object.__setattr__(self, label, array)
+        if self.ceiling is not None:
+            # Straight pieces come nearest at a vertex; at a vertical step, on one of its two sides.
+            xs = np.union1d(self.floor[:, 0], self.ceiling[:, 0])
+            xs = np.concatenate([np.nextafter(xs, -np.inf), np.nextafter(xs, np.inf)])
+            shut = xs[np.interp(xs, *self.floor.T) >= np.interp(xs, *self.ceiling.T)]
+            if len(shut):
+                raise ValueError(
+                    f"ceiling: expected it above the floor everywhere, but they meet at x = {shut.min():g}."
+                )
 
     @property
     def key(self) -> tuple[bytes, bytes]:
@@ -84,7 +94,8 @@ class Terrain:
             ``floor`` and ``ceiling``, each of shape (PROFILE_POINTS,), float32, walker units, sampled evenly over
             ``|x| <= PROFILE_HALF_WIDTH`` and clipped to ``PROFILE_MAX_HEIGHT``.
         """
-        xs = np.linspace(-PROFILE_HALF_WIDTH, PROFILE_HALF_WIDTH, PROFILE_POINTS)
+        # Middles of equal cells: no sample falls on the foot of a wall, where left and right differ.
+        xs = ((np.arange(PROFILE_POINTS) + 0.5) / PROFILE_POINTS * 2.0 - 1.0) * PROFILE_HALF_WIDTH
         floor = np.interp(xs, self.floor[:, 0], self.floor[:, 1])
         ceiling = np.full_like(xs, SKY) if self.ceiling is None else np.interp(xs, *self.ceiling.T)
         bound = PROFILE_MAX_HEIGHT

@@ -8,6 +8,7 @@ alone decides which policy is kept and when to stop.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,7 +143,9 @@ class FinetuneMonitor(TrainerCallback):
         """Measures the policy before its first update: training has to beat it to be kept."""
         with explained_disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            # What an interrupted run left: this one starts anew.
             (self.folder / METRICS_FILE).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
             self._writer = _tensorboard(self.folder / "tensorboard")
         self._write(self._evaluate({"update": 0}))
         self._begun = time.monotonic()

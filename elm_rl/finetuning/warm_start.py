@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from elm_rl.corpus import CORPUS_FILE, TRAIN, load_corpus
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.finetuning.reward import ProgramEvaluator, rollouts
 from elm_rl.language_model import encode_text, load_language_model, start_id
-from elm_rl.run_directory import read_json, write_json
+from elm_rl.run_directory import explained_disk_errors, read_json, write_json
 from elm_rl.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.terrain_conditioning import (
     DEFAULT_PREFIX_LENGTH,
     DEFAULT_TERRAINS,
+    TerrainLlamaForCausalLM,
     condition,
     unsampleable_ids,
     weights_digest,
@@ -151,12 +153,8 @@ def run_warm_start(config: WarmStartConfig) -> WarmStartResult:
                 f"None of {len(programs)} corpus programs moves on {name}; score more of them (programs), or let "
                 "evolution run longer."
             )
-        prompt = [*policy.prompt_ids(name), start_id(tokenizer)]
-        # As many examples for every terrain, by repeating those of a terrain on which few programs move: the codes of a
-        # hard terrain would else be trained less than the others.
         wanted = max(1, round(config.top_percent / 100 * len(programs)))
-        for i in (chosen * wanted)[:wanted]:
-            examples.append((prompt, [*encode_text(tokenizer, programs[i]), int(tokenizer.eos_token_id or 0)]))
+        examples += examples_for(policy, tokenizer, name, [programs[i] for i in chosen], wanted)
         scores[name] = TerrainScores(
             valid=float(valid[row].mean()),
             mean=float(fitness[row].mean()),
@@ -164,6 +162,8 @@ def run_warm_start(config: WarmStartConfig) -> WarmStartResult:
             chosen=len(chosen),
             threshold=float(fitness[row][chosen].min()),
         )
+    with explained_disk_errors(config.out):
+        config.out.mkdir(parents=True, exist_ok=True)
     write_json(
         config.out / SCORES_FILE, {"programs": len(programs), "scores": {n: asdict(s) for n, s in scores.items()}}
     )
@@ -202,3 +202,20 @@ def best_programs(fitness: np.ndarray, valid: np.ndarray, percent: float) -> lis
     count = max(1, round(percent / 100 * len(fitness)))
     ranked = np.argsort(-fitness, kind="stable")  # stable: ties keep the order of the programs
     return [int(i) for i in ranked if valid[i] and fitness[i] > 0][:count]
+
+
+def examples_for(
+    policy: TerrainLlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    terrain: str,
+    programs: Sequence[str],
+    count: int,
+) -> list[Example]:
+    """Pairs of prompt and completion that teach a policy to write ``programs`` for a terrain.
+
+    The programs are repeated to make up ``count`` pairs: the codes of a terrain on which few programs move would else
+    be trained less than those of the others.
+    """
+    prompt = [*policy.prompt_ids(terrain), start_id(tokenizer)]
+    completions = [[*encode_text(tokenizer, program), int(tokenizer.eos_token_id or 0)] for program in programs]
+    return [(prompt, completions[i % len(completions)]) for i in range(count)]

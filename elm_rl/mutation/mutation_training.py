@@ -21,13 +21,14 @@ from elm_rl.language_model import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, MODEL_SIZ
 from elm_rl.mutation.language_model_mutation import write_mutation_format
 from elm_rl.mutation.mutation_examples import (
     FORMATS,
+    LINE_EDITS,
     WHOLE,
     MutationExample,
     encode_example,
     mutation_examples,
     write_completion,
 )
-from elm_rl.mutation.patch import PatchError
+from elm_rl.mutation.patch import PatchError, number_lines
 from elm_rl.run_directory import read_jsonl
 from elm_rl.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 
@@ -163,6 +164,8 @@ def _texts(triples: Sequence[MutationExample], format: str) -> list[str]:
     texts = [*programs, *(triple.message for triple in triples)]
     if format != WHOLE:
         texts += [write_completion(triple.parent, triple.child, format) for triple in triples]
+    if format == LINE_EDITS:
+        texts += [number_lines("\n" * triple.parent.count("\n")) for triple in triples]
     return texts
 
 

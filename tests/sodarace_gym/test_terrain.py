@@ -1,0 +1,311 @@
+"""Terrains: what the families promise, what a polyline must be, the mirror, the profile, and the solid the physics makes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sodarace_gym.physics import JOINT_RADIUS, STEEPEST_GROUND, TERRAIN_RADIUS, terrain_arrays
+from sodarace_gym.terrain import (
+    BUMP_HEIGHT,
+    PROFILE_HALF_WIDTH,
+    PROFILE_MAX_HEIGHT,
+    PROFILE_POINTS,
+    START_HALF_WIDTH,
+    TERRAIN_NAMES,
+    TUNNEL_HEIGHT,
+    WALL_HEIGHT,
+    WORLD_HALF_WIDTH,
+    Terrain,
+    make_terrain,
+)
+from sodarace_gym.walker import MAX_HEIGHT, MAX_WIDTH
+
+FAMILIES = [(name, seed) for name in TERRAIN_NAMES for seed in (0, 1, 2)]
+
+
+@st.composite
+def polylines(draw: st.DrawFn) -> np.ndarray:
+    """Ground with slopes of up to 30 degrees and vertical steps, vertices at least 3 apart."""
+    x, y = -30.0, draw(st.floats(-5.0, 5.0))
+    points = [(x, y)]
+    stepped = True  # no step at the very start, and never two in a row
+    for _ in range(draw(st.integers(1, 10))):
+        if not stepped and draw(st.booleans()):
+            y += draw(st.sampled_from([-1.0, 1.0])) * draw(st.floats(3.0, 20.0))
+            stepped = True
+        else:
+            run = draw(st.floats(3.0, 15.0))
+            x, y = x + run, y + run * draw(st.floats(-0.577, 0.577))
+            stepped = False
+        points.append((x, y))
+    return np.array(points)
+
+
+def distances_to_segments(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Distance of each point, shape (points, 2), to the nearest of the segments (rows beginning ax, ay, bx, by)."""
+    start, along = segments[:, :2], segments[:, 2:4] - segments[:, :2]
+    share = ((points[:, None] - start) * along).sum(axis=2) / (along**2).sum(axis=1)
+    nearest = start + np.clip(share, 0.0, 1.0)[..., None] * along
+    return np.linalg.norm(points[:, None] - nearest, axis=2).min(axis=1)
+
+
+def corners_into_the_open(line: np.ndarray, solid_below: bool) -> np.ndarray:
+    """Vertices at which the ground turns away from whoever stands on it."""
+    along = np.diff(line, axis=0)
+    turn = along[:-1, 0] * along[1:, 1] - along[:-1, 1] * along[1:, 0]
+    return line[1:-1][turn < 0.0 if solid_below else turn > 0.0]
+
+
+def check_surface(line: np.ndarray, segments: np.ndarray, solid_below: bool) -> None:
+    """The segments' outer edge is the polyline, but for rounded corners, where it stays inside."""
+    shares = np.linspace(0.0, 1.0, 41)[:, None]
+    points = np.concatenate([a + shares * (b - a) for a, b in itertools.pairwise(line)])
+    gaps = distances_to_segments(points, segments) - TERRAIN_RADIUS
+    assert gaps.min() > -1e-9
+    corners = corners_into_the_open(line, solid_below)
+    # A right angle, rounded with this radius, leaves its two faces this far from the corner; blunter ones nearer to it.
+    reach = TERRAIN_RADIUS * np.tan(np.radians(60.0)) + 1e-6
+    away = np.ones(len(points), dtype=bool)
+    if len(corners):
+        away = np.linalg.norm(points[:, None] - corners, axis=2).min(axis=1) > reach
+    assert away.sum() > 0
+    assert np.abs(gaps[away]).max() < 1e-9
+
+
+# -------------------------------------------------------------------------------------------------------- families
+
+
+@pytest.mark.parametrize(("name", "seed"), FAMILIES)
+def test_every_walker_starts_on_flat_open_ground(name, seed):
+    terrain = make_terrain(name, seed)
+    assert terrain.name == name
+    assert MAX_WIDTH / 2 + JOINT_RADIUS < START_HALF_WIDTH
+    xs = np.linspace(-START_HALF_WIDTH + 1e-9, START_HALF_WIDTH - 1e-9, 1001)
+    assert (np.interp(xs, *terrain.floor.T) == 0.0).all()
+    if terrain.ceiling is not None:
+        assert np.interp(xs, *terrain.ceiling.T).min() > 2 * MAX_HEIGHT
+    for line in (terrain.floor, terrain.ceiling):
+        if line is not None:
+            assert (line[0, 0], line[-1, 0]) == (-WORLD_HALF_WIDTH, WORLD_HALF_WIDTH)
+
+
+@pytest.mark.parametrize("name", TERRAIN_NAMES)
+def test_the_same_seed_makes_the_same_terrain(name):
+    assert make_terrain(name, 7).key == make_terrain(name, 7).key
+    assert (make_terrain(name, 7).key == make_terrain(name, 8).key) == (name != "Bumpy")
+
+
+def test_the_families_differ_from_each_other():
+    assert len({make_terrain(name).key for name in TERRAIN_NAMES}) == len(TERRAIN_NAMES) == 5
+
+
+@pytest.mark.parametrize(("name", "side"), [("LeftWall", -1.0), ("RightWall", 1.0)])
+def test_a_wall_is_vertical_and_out_of_reach_and_the_other_side_is_open(name, side):
+    floor = make_terrain(name).floor
+    at_wall = floor[floor[:, 0] == side * START_HALF_WIDTH]
+    assert sorted(at_wall[:, 1].tolist()) == [0.0, WALL_HEIGHT]
+    beyond = np.interp(side * np.linspace(START_HALF_WIDTH + 0.01, WORLD_HALF_WIDTH, 100), *floor.T)
+    open_side = np.interp(-side * np.linspace(0.0, WORLD_HALF_WIDTH, 100), *floor.T)
+    assert (beyond == WALL_HEIGHT).all()
+    assert (open_side == 0.0).all()
+    assert WALL_HEIGHT > 3 * MAX_HEIGHT
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bumps_are_walkable_slopes_on_both_sides(seed):
+    floor = make_terrain("Bumpy", seed).floor
+    run, rise = np.diff(floor, axis=0).T
+    assert (np.abs(rise) < STEEPEST_GROUND * run).all()
+    assert floor[:, 1].min() == 0.0
+    assert floor[:, 1].max() <= BUMP_HEIGHT[1]
+    for side in (-1.0, 1.0):
+        near = floor[(side * floor[:, 0] > START_HALF_WIDTH) & (side * floor[:, 0] < START_HALF_WIDTH + 30.0)]
+        assert near[:, 1].max() > BUMP_HEIGHT[0]
+    # The two sides are drawn apart: a walker does not meet the same bumps on either.
+    mirrored = make_terrain("Bumpy", seed).mirrored().floor
+    assert mirrored.shape != floor.shape or not np.array_equal(mirrored, floor)
+
+
+def test_the_tunnel_is_low_beyond_the_start_on_both_sides():
+    terrain = make_terrain("Tunnel")
+    assert terrain.ceiling is not None
+    xs = np.linspace(START_HALF_WIDTH + 0.01, WORLD_HALF_WIDTH, 100)
+    for side in (-1.0, 1.0):
+        assert (np.interp(side * xs, *terrain.ceiling.T) == TUNNEL_HEIGHT).all()
+    assert 2 * JOINT_RADIUS < TUNNEL_HEIGHT < MAX_HEIGHT / 2
+
+
+def test_an_unknown_family_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'Moon'.*Flat, LeftWall, RightWall, Bumpy, Tunnel"):
+        make_terrain("Moon")
+
+
+# ------------------------------------------------------------------------------------------------------ what is valid
+
+
+@pytest.mark.parametrize(
+    ("floor", "message"),
+    [
+        ([[0.0, 0.0]], "shape"),
+        ([0.0, 1.0, 2.0], "shape"),
+        (np.zeros((3, 3)), "shape"),
+        (None, "shape"),
+        ([[0.0, 0.0], [1.0, np.nan]], "finite"),
+        ([[0.0, 0.0], [np.inf, 0.0]], "finite"),
+        ([[0.0, 0.0], [2.0, 0.0], [1.0, 0.0]], "never decreases"),
+    ],
+)
+def test_a_bad_polyline_is_refused_by_name(floor, message):
+    with pytest.raises(ValueError, match=f"floor.*{message}"):
+        Terrain("broken", floor)
+    if floor is not None:
+        with pytest.raises(ValueError, match=f"ceiling.*{message}"):
+            Terrain("broken", make_terrain("Flat").floor, floor)
+
+
+@pytest.mark.parametrize(
+    "ceiling",
+    [
+        [[-1000.0, -1.0], [1000.0, -1.0]],
+        [[-1000.0, 50.0], [0.0, 50.0], [1.0, -0.5], [2.0, 50.0], [1000.0, 50.0]],
+        [[-1000.0, 50.0], [5.0, 50.0], [5.0, -3.0], [1000.0, -3.0]],
+    ],
+)
+def test_a_ceiling_below_the_floor_is_refused(ceiling):
+    with pytest.raises(ValueError, match=r"floor|ceiling"):
+        Terrain("shut", make_terrain("Flat").floor, ceiling)
+
+
+def test_a_terrain_cannot_be_changed_from_outside():
+    mine = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    terrain = Terrain("mine", mine)
+    key = terrain.key
+    mine[0, 1] = 9.0
+    assert terrain.key == key
+    with pytest.raises(ValueError, match="read-only"):
+        terrain.floor[0, 0] = 5.0
+
+
+# ----------------------------------------------------------------------------------------------------------- mirror
+
+
+@given(polylines(), polylines())
+def test_mirroring_twice_is_the_identity(floor, ceiling):
+    terrain = Terrain("mine", floor, ceiling + np.array([0.0, 900.0]))
+    twice = terrain.mirrored().mirrored()
+    assert twice.key == terrain.key
+    assert twice.name == terrain.name
+    assert terrain.mirrored().name != terrain.name
+    assert np.array_equal(terrain.mirrored().floor, terrain.floor[::-1] * [-1.0, 1.0])
+    assert np.array_equal(terrain.mirrored().ceiling, terrain.ceiling[::-1] * [-1.0, 1.0])
+
+
+def test_walls_swap_and_symmetric_terrains_stay():
+    assert make_terrain("LeftWall").mirrored().key == make_terrain("RightWall").key
+    for name, mirrored in [
+        ("Flat", "Flat"),
+        ("LeftWall", "RightWall"),
+        ("RightWall", "LeftWall"),
+        ("Tunnel", "Tunnel"),
+    ]:
+        assert make_terrain(name).mirrored().name == mirrored
+        assert make_terrain(name).mirrored().key == make_terrain(mirrored).key
+    assert make_terrain("Bumpy").mirrored().key != make_terrain("Bumpy").key
+
+
+# ---------------------------------------------------------------------------------------------------------- profile
+
+
+@pytest.mark.parametrize(("name", "seed"), FAMILIES)
+def test_profiles_show_the_heights_around_the_start(name, seed):
+    terrain = make_terrain(name, seed)
+    profile = terrain.profile()
+    assert set(profile) == {"floor", "ceiling"}
+    for values in profile.values():
+        assert values.shape == (PROFILE_POINTS,)
+        assert values.dtype == np.float32
+        assert np.abs(values).max() <= PROFILE_MAX_HEIGHT
+    assert (profile["ceiling"] > profile["floor"]).mean() > 0.6
+    middle = slice(PROFILE_POINTS // 2 - 8, PROFILE_POINTS // 2 + 8)
+    assert (profile["floor"][middle] == 0.0).all()
+    assert (profile["ceiling"][middle] == PROFILE_MAX_HEIGHT).all()
+
+
+def test_profiles_tell_the_terrains_apart():
+    profiles = {name: make_terrain(name).profile() for name in TERRAIN_NAMES}
+    assert len({(p["floor"].tobytes(), p["ceiling"].tobytes()) for p in profiles.values()}) == len(TERRAIN_NAMES)
+    left, right = profiles["LeftWall"]["floor"], profiles["RightWall"]["floor"]
+    assert (left[0], left[-1]) == (PROFILE_MAX_HEIGHT, 0.0)
+    assert (right[0], right[-1]) == (0.0, PROFILE_MAX_HEIGHT)
+    assert (profiles["Tunnel"]["ceiling"][[0, -1]] == TUNNEL_HEIGHT).all()
+    assert profiles["Bumpy"]["floor"].std() > 0.1
+
+
+@pytest.mark.parametrize(("name", "seed"), FAMILIES)
+def test_the_mirrored_terrain_has_the_mirrored_profile(name, seed):
+    terrain = make_terrain(name, seed)
+    profile, mirrored = terrain.profile(), terrain.mirrored().profile()
+    for part in ("floor", "ceiling"):
+        assert np.array_equal(mirrored[part], profile[part][::-1])
+
+
+def test_a_slope_is_sampled_in_place():
+    line = np.array([[-PROFILE_HALF_WIDTH, -24.0], [PROFILE_HALF_WIDTH, 24.0]])
+    floor = Terrain("slope", line).profile()["floor"]
+    assert np.allclose(np.diff(floor), (floor[-1] - floor[0]) / (PROFILE_POINTS - 1))
+    assert floor[0] == -floor[-1]
+    assert -24.0 <= floor[0] <= -23.0
+
+
+# ------------------------------------------------------------------------------------------------ the solid of physics
+
+
+@pytest.mark.parametrize("name", TERRAIN_NAMES)
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_solid_ends_where_the_polyline_says(name, flip):
+    terrain = make_terrain(name)
+    terrain = terrain.mirrored() if flip else terrain
+    pieces = len(terrain.floor) - 1
+    segments = terrain_arrays(terrain).segments
+    check_surface(terrain.floor, segments[:pieces], solid_below=True)
+    if terrain.ceiling is not None:
+        check_surface(terrain.ceiling, segments[pieces:], solid_below=False)
+
+
+@settings(max_examples=60)
+@given(polylines())
+def test_the_solid_of_any_ground_and_any_ceiling_ends_there_too(line):
+    check_surface(line, terrain_arrays(Terrain("mine", line)).segments, solid_below=True)
+    low = np.array([[line[0, 0], -200.0], [line[-1, 0], -200.0]])
+    check_surface(line, terrain_arrays(Terrain("mine", low, line)).segments[1:], solid_below=False)
+
+
+@pytest.mark.parametrize("name", TERRAIN_NAMES)
+def test_only_ground_one_can_stand_on_has_grip_and_bounce(name):
+    terrain = make_terrain(name)
+    pieces = len(terrain.floor) - 1
+    segments = terrain_arrays(terrain).segments
+    run, rise = np.abs(segments[:, 2:4] - segments[:, :2]).T
+    ground = (np.arange(len(segments)) < pieces) & (rise <= STEEPEST_GROUND * run)
+    assert ground.any()
+    assert (segments[ground, 8:] > 0.0).all()
+    assert (segments[~ground, 8:] == 0.0).all()
+
+
+def test_neighbouring_segments_share_their_ends_and_know_each_other():
+    line = make_terrain("Bumpy").floor
+    segments = terrain_arrays(Terrain("mine", line)).segments
+    assert np.array_equal(segments[:-1, 2:4], segments[1:, :2])
+    assert np.array_equal(segments[1:, 4:6], segments[:-1, :2])
+    assert np.array_equal(segments[:-1, 6:8], segments[1:, 2:4])
+
+
+def test_repeated_points_change_nothing():
+    line = make_terrain("LeftWall").floor
+    doubled = terrain_arrays(Terrain("doubled", np.repeat(line, 2, axis=0)))
+    assert np.array_equal(doubled.segments, terrain_arrays(Terrain("plain", line)).segments)
