@@ -1,1 +1,1 @@
-"""Measurements: each module answers one question and prints one table; ``results/`` holds what was measured, with its command."""
+"""Measurements: each module answers one question; ``results/`` holds what was measured."""

@@ -16,7 +16,7 @@ import torch
 from stable_baselines3 import PPO
 
 from elm_rl.finetuning.ppo import load_policy
-from elm_rl.language_model import load_language_model, sample_completions, start_id, decode_program
+from elm_rl.language_model import decode_program, load_language_model, sample_completions, start_id
 from elm_rl.mutation.gp import GPMutation
 from elm_rl.seeds import SEED_NAMES, load_seed
 from sodarace_gym.action_wrappers import BoxActions

@@ -44,7 +44,9 @@ def main() -> None:
     """Measures, prints and optionally writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="folder of an `elm-rl pipeline` run")
-    parser.add_argument("--budget", type=int, default=512, help="evaluations a generator, terrain and seed (default 512)")
+    parser.add_argument(
+        "--budget", type=int, default=512, help="evaluations a generator, terrain and seed (default 512)"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="repetitions with seeds 0, 1, ... (default 5)")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/generators.md")
     options = parser.parse_args()

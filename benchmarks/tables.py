@@ -16,7 +16,17 @@ from numpy.typing import ArrayLike
 RESULTS = Path(__file__).parent / "results"
 """Where results are committed."""
 
-_PACKAGES = ("pymunk", "numba", "numpy", "pydantic-monty", "gymnasium", "stable-baselines3", "torch", "transformers", "trl")
+_PACKAGES = (
+    "pymunk",
+    "numba",
+    "numpy",
+    "pydantic-monty",
+    "gymnasium",
+    "stable-baselines3",
+    "torch",
+    "transformers",
+    "trl",
+)
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95, resamples: int = 10_000) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ from sodarace_gym.errors import ProgramError
 from sodarace_gym.physics import Rollout, roll_out
 from sodarace_gym.random_walker import random_design
 from sodarace_gym.terrain import START_HALF_WIDTH, TERRAIN_NAMES, TUNNEL_HEIGHT, Terrain, make_terrain
-from sodarace_gym.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
+from sodarace_gym.walker import MAX_AMPLITUDE_RATIO, Muscle, WalkerDesign, build_design
 
 POPULATION = 400
 SURVIVORS = 20
@@ -28,25 +28,25 @@ CHILDREN = 60
 
 def mutate(design: WalkerDesign, rng: np.random.Generator) -> WalkerDesign:
     """One to three random changes of joints and muscles; the parent itself if they break a limit."""
-    joints = [list(joint) for joint in design.joints]
-    muscles = [list(muscle) for muscle in design.muscles]
+    joints = list(design.joints)
+    muscles = list(design.muscles)
     for _ in range(int(rng.integers(1, 4))):
-        kind = int(rng.integers(4))
-        muscle = muscles[int(rng.integers(len(muscles)))]
+        kind, chosen = int(rng.integers(4)), int(rng.integers(len(muscles)))
+        muscle = muscles[chosen]
         if kind == 0:
-            joint = joints[int(rng.integers(len(joints)))]
-            joint[0] += float(rng.normal())
-            joint[1] += float(rng.normal())
+            moved = int(rng.integers(len(joints)))
+            joints[moved] = (joints[moved][0] + float(rng.normal()), joints[moved][1] + float(rng.normal()))
         elif kind == 1:
-            length = math.dist(joints[muscle[0]], joints[muscle[1]])
-            muscle[2:] = [False, float(rng.uniform(0.05, MAX_AMPLITUDE_RATIO)) * length, float(rng.uniform(0, math.tau))]
+            length = math.dist(joints[muscle.a], joints[muscle.b])
+            amplitude = float(rng.uniform(0.05, MAX_AMPLITUDE_RATIO)) * length
+            muscles[chosen] = Muscle(muscle.a, muscle.b, False, amplitude, float(rng.uniform(0, math.tau)))
         elif kind == 2:
-            muscle[4] += float(rng.normal())
+            muscles[chosen] = muscle._replace(phase=muscle.phase + float(rng.normal()))
         else:
-            a, b = rng.integers(len(joints), size=2)
-            muscles.append([int(a), int(b), bool(rng.random() < 0.5), 1.0, float(rng.uniform(0, math.tau))])
+            a, b = (int(joint) for joint in rng.integers(len(joints), size=2))
+            muscles.append(Muscle(a, b, bool(rng.random() < 0.5), 1.0, float(rng.uniform(0, math.tau))))
     try:
-        return build_design([tuple(joint) for joint in joints], [tuple(muscle) for muscle in muscles])[0]  # type: ignore[misc]
+        return build_design(joints, muscles)[0]
     except ProgramError:
         return design
 
@@ -114,13 +114,16 @@ def main() -> None:
         through = breeder.walk(designs, terrains["Tunnel"], record=True)
         low = [r for r in through if _resting_height(r) < TUNNEL_HEIGHT]
         high = [r for r in through if _resting_height(r) >= TUNNEL_HEIGHT]
-        reach = [f"{np.mean([abs(r.displacement) for r in group]):.1f} ({len(group)})" if group else "none" for group in (low, high)]
+        reach = [
+            f"{np.mean([abs(r.displacement) for r in group]):.1f} ({len(group)})" if group else "none"
+            for group in (low, high)
+        ]
         tunnel.append([panel, *reach])
     body = (
         f"{SURVIVORS} walkers a panel, seed {options.seed}, {options.generations} generations of {CHILDREN} children after "
         f"{POPULATION} random ones.\n\nMean distance (units) of each panel on each terrain:\n\n"
         + markdown_table(["panel", *TERRAIN_NAMES], rows)
-        + "\n\nOn LeftWall: how near any joint's centre came to the wall's face (it is 0.3 when touching, negative inside), and "
+        + "\n\nOn LeftWall: how near any joint's centre came to the wall's face (0.3 when touching, negative inside), and "
         "how high a joint was within 1 unit of the wall (the wall is 100 high):\n\n"
         + markdown_table(["panel", "nearest", "highest at the wall"], walls)
         + f"\n\nIn the tunnel, {TUNNEL_HEIGHT:g} high: mean distance of the walkers that are lower than it at rest, and of "

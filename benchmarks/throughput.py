@@ -72,12 +72,11 @@ def _split_rows(terrain_name: str, repeats: int) -> list[list[object]]:
     rows: list[list[object]] = []
     for name in SEED_NAMES:
         ms = _split(load_seed(name), terrain_name, repeats)
-        rows.append(
-            [f"{name}, {terrain_name}", f"{ms['steps']:.0f}", f"{ms['sandbox']:.2f}"]
-            + [f"{ms[part]:.2f}" for part in ("building, plain", "stepping, plain", "building", "stepping")]
-            + [f"{ms['stepping, plain'] / ms['stepping']:.1f}"]
-            + [f"{(ms['whole, plain']) / (ms['whole'] + ms['sandbox']):.1f}"]
-        )
+        parts = [ms[part] for part in ("sandbox", "building, plain", "stepping, plain", "building", "stepping")]
+        row: list[object] = [f"{name}, {terrain_name}", f"{ms['steps']:.0f}", *(f"{part:.2f}" for part in parts)]
+        row.append(f"{ms['stepping, plain'] / ms['stepping']:.1f}")
+        row.append(f"{ms['whole, plain'] / (ms['whole'] + ms['sandbox']):.1f}")
+        rows.append(row)
     return rows
 
 
@@ -104,7 +103,11 @@ def _rates(designs: list[WalkerDesign], repeats: int) -> list[list[object]]:
                 rates.setdefault(name, []).append(len(programs) / _seconds(way, 1))
     base = rates["compiled loop, 1 thread"]
     return [
-        [name, f"{statistics.median(values):.0f}", f"{statistics.median(v / b for v, b in zip(values, base, strict=True)):.2f}"]
+        [
+            name,
+            f"{statistics.median(values):.0f}",
+            f"{statistics.median(v / b for v, b in zip(values, base, strict=True)):.2f}",
+        ]
         for name, values in rates.items()
     ]
 
@@ -127,9 +130,10 @@ def main() -> None:
          "stepping: plain / compiled", "whole: plain without sandbox / compiled with sandbox"],
         _split_rows("Flat", options.repeats) + _split_rows("Bumpy", options.repeats),
     )  # fmt: skip
+    muscles = np.median([len(design.muscles) for design in designs])
     body = (
-        f"Random walkers (seed 0, {options.walkers} of them, median {np.median([len(d.muscles) for d in designs]):.0f} muscles) "
-        f"on Flat, {physics.DURATION:g} s of walking after settling:\n\n{rates}\n\nWhere the time goes, one thread:\n\n{split}"
+        f"Random walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, {physics.DURATION:g} s of "
+        f"walking after settling:\n\n{rates}\n\nWhere the time goes, one thread:\n\n{split}"
     )
     publish("throughput", "How many evaluations a second?", body, options.write)
 

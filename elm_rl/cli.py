@@ -44,21 +44,21 @@ STAGES: dict[str, Stage] = {
         "PretrainConfig",
         "run_pretrain",
         "Stage 2: trains a tokenizer and a language model on a corpus.",
-        "elm-rl pretrain --corpus runs/corpus --out runs/language_model --size 1M",
+        "elm-rl pretrain --corpus runs/corpus --out runs/lm --size 1M",
     ),
     "finetune": Stage(
         "elm_rl.finetuning.ppo",
         "FinetuneConfig",
         "run_finetune",
         "Stage 3: PPO conditions the language model on the terrain, with the environment as its reward.",
-        "elm-rl finetune --language-model runs/language_model --start runs/warm_start --corpus runs/corpus --out runs/finetuned",
+        "elm-rl finetune --language-model runs/lm --start runs/warm_start --corpus runs/corpus --out runs/policy",
     ),
     "sample": Stage(
         "elm_rl.sample_quality",
         "SampleConfig",
         "run_sample",
         "Prints programs that a trained model writes, or measures how good and diverse many of them are.",
-        "elm-rl sample --model runs/language_model --count 3",
+        "elm-rl sample --model runs/lm --count 3",
     ),
     "report": Stage(
         "elm_rl.report",
@@ -94,6 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given[0] not in STAGES:
         _complain(f"there is no stage {given[0]!r}; expected one of {', '.join(STAGES)} (elm-rl --help explains them).")
         sys.exit(2)
+    # torch's threads wait for each other by spinning. With any other busy process on the machine that slows training five-
+    # fold and more; sleeping waits cost next to nothing. Read when torch is loaded, hence here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     sys.exit(_run(given[0], given[1:]))
 
 
@@ -126,7 +130,9 @@ def _run(name: str, flags: Sequence[str]) -> int:
         _complain(f"{error.strerror}: {error.filename or 'while writing'}; {_DISK_ERRORS[error.errno]}")
         return 1
     except KeyboardInterrupt:
-        _complain("interrupted; what was written is kept, and the same command with --resume goes on where a stage can.")
+        _complain(
+            "interrupted; what was written is kept, and the same command with --resume goes on where a stage can."
+        )
         return 130
     return 0
 
@@ -150,6 +156,4 @@ def _complain(sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    # Lets `python -m elm_rl.cli` work where scripts are not on the PATH.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     main()

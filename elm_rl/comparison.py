@@ -15,7 +15,6 @@ from elm_rl.finetuning.monitor import is_conditional
 from elm_rl.finetuning.reward import ProgramEvaluator, Scored, rollouts
 from elm_rl.language_model import decode_program, sample_completions, start_id
 
-
 BLIND = ("corpus", "stage2")
 """Generators that know no terrain: the same programs stand for every terrain, and a matrix would say nothing."""
 
@@ -72,7 +71,8 @@ def compare(
     Returns:
         ``terrains``; ``generators``: name -> terrain -> ``mean`` (distance, invalid programs counting 0), ``best``,
         ``valid_percent``, ``distinct`` and ``samples``; ``matrices``: name -> rows (asked for) of columns (walked on), mean
-        distance; ``best_programs``: stage 3's best program and its distance on each terrain; ``conditional``: name -> whether on every terrain the programs asked for it are the best.
+        distance; ``best_programs``: stage 3's best program and its distance on each terrain; ``conditional``: name ->
+        whether on every terrain the programs asked for it are the best.
     """
     figures: dict[str, dict[str, dict[str, float]]] = {}
     matrices: dict[str, list[list[float]]] = {}

@@ -66,13 +66,13 @@ PRESETS: dict[str, Scale] = {
         warm_start_programs=40, warm_start_steps=6, updates=2, samples=8, without_warm_start=False,
     ),
     "demo": Scale(
-        evolution_batch=256, gp_iterations=80, mixed_iterations=12, model_share=0.25, mutation_steps=400,
-        pretraining_steps=1000, warm_start_programs=1000, warm_start_steps=200, updates=24, samples=128,
+        evolution_batch=256, gp_iterations=60, mixed_iterations=8, model_share=0.25, mutation_steps=400,
+        pretraining_steps=1600, warm_start_programs=1000, warm_start_steps=120, updates=16, samples=128,
         without_warm_start=False,
     ),
     "laptop": Scale(
-        evolution_batch=256, gp_iterations=400, mixed_iterations=60, model_share=0.25, mutation_steps=1200,
-        pretraining_steps=4000, warm_start_programs=3000, warm_start_steps=400, updates=80, samples=256,
+        evolution_batch=256, gp_iterations=200, mixed_iterations=40, model_share=0.25, mutation_steps=1200,
+        pretraining_steps=8000, warm_start_programs=2000, warm_start_steps=300, updates=60, samples=256,
         without_warm_start=True,
     ),
 }  # fmt: skip
@@ -176,6 +176,7 @@ def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
                     evolution=(folder,),
                     until_iteration=scale.gp_iterations,
                     out=model_folder,
+                    batch_size=8,
                     max_steps=scale.mutation_steps,
                     seed=config.seed,
                 )
@@ -209,7 +210,15 @@ def _stage2(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
         )
     with clock.measure("stage 2: pretraining"):
         training = run_pretrain(
-            PretrainConfig(corpus=corpus_folder, out=model_folder, max_steps=scale.pretraining_steps, seed=config.seed)
+            PretrainConfig(
+                corpus=corpus_folder,
+                out=model_folder,
+                # At equal tokens small batches learn faster here, and a step costs little more than its tokens.
+                batch_size=8,
+                learning_rate=4e-3,
+                max_steps=scale.pretraining_steps,
+                seed=config.seed,
+            )
         )
     with clock.measure("stage 2: samples against the corpus"), Evaluator(n_jobs=config.n_jobs) as evaluator:
         quality = measure_quality(model_folder, corpus_folder, scale.samples, evaluator, seed=config.seed)
@@ -267,7 +276,7 @@ def _generators(config: PipelineConfig, scale: Scale, policies: list[str]) -> di
     seed = int(rng.integers(1 << 31))
     longest = 256
     generators = {
-        "corpus": dict.fromkeys(config.terrains, [corpus[i] for i in picks]),
+        "corpus": {name: [corpus[i] for i in picks] for name in config.terrains},
         "stage2": sample_blind(language_model, tokenizer, config.terrains, scale.samples, longest, seed),
     }
     names = {"warm_start": "warm_start", "finetuned": "stage3"}

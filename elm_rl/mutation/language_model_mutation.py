@@ -37,7 +37,7 @@ class LanguageModelMutation:
         model: A folder, or the name of a model on the Hugging Face hub.
         format: How the model writes a child: ``whole``, ``search_replace`` or ``unified_diff``. By default the format that
             the model was trained for, and ``whole`` for models that do not say.
-        temperature: Divides the logits; higher is bolder.
+        temperature: Divides the logits; higher is bolder, and more often invalid.
         top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
         max_new_tokens: Longest answer in tokens.
         batch_size: Programs that are written side by side.
@@ -53,7 +53,7 @@ class LanguageModelMutation:
         model: str | Path,
         format: str | None = None,
         *,
-        temperature: float = 0.8,
+        temperature: float = 0.7,
         top_p: float = 1.0,
         max_new_tokens: int = 256,
         batch_size: int = 64,

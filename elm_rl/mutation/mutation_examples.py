@@ -15,19 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from elm_rl.mutation.patch import (
     PatchError,
-    apply_line_edits,
     apply_search_replace,
     apply_unified_diff,
-    make_line_edits,
     make_search_replace,
     make_unified_diff,
-    number_lines,
 )
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-WHOLE, SEARCH_REPLACE, UNIFIED_DIFF, LINE_EDITS = FORMATS = ("whole", "search_replace", "unified_diff", "line_edits")
+WHOLE, SEARCH_REPLACE, UNIFIED_DIFF = FORMATS = ("whole", "search_replace", "unified_diff")
 """How a completion gives the child: its whole text, or a patch of the parent."""
 TOKENS, PLAIN = LAYOUTS = ("tokens", "plain")
 
@@ -36,19 +33,16 @@ _ASKS = {
     WHOLE: ("The file after the commit:", "python"),
     SEARCH_REPLACE: ("The commit as SEARCH/REPLACE blocks:", ""),
     UNIFIED_DIFF: ("The commit as a unified diff:", "diff"),
-    LINE_EDITS: ("The commit as edits, each a line '@ first last' and the lines to put there:", ""),
 }
 _MAKERS: dict[str, Callable[[str, str], str]] = {
     WHOLE: lambda parent, child: child,
     SEARCH_REPLACE: make_search_replace,
     UNIFIED_DIFF: make_unified_diff,
-    LINE_EDITS: make_line_edits,
 }
 _APPLIERS: dict[str, Callable[[str, str], str]] = {
     WHOLE: lambda parent, text: text,
     SEARCH_REPLACE: apply_search_replace,
     UNIFIED_DIFF: apply_unified_diff,
-    LINE_EDITS: apply_line_edits,
 }
 
 
@@ -146,8 +140,6 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, parent: str, message: str,
     if layout == PLAIN:
         return _ids(tokenizer, _plain_prompt(parent, message, format))
     bos, sep = int(tokenizer.bos_token_id or 0), int(tokenizer.sep_token_id or 0)
-    if format == LINE_EDITS:
-        parent = number_lines(parent)
     return [bos, *_ids(tokenizer, parent), sep, *_ids(tokenizer, message), sep]
 
 

@@ -21,14 +21,13 @@ from elm_rl.language_model import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, MODEL_SIZ
 from elm_rl.mutation.language_model_mutation import write_mutation_format
 from elm_rl.mutation.mutation_examples import (
     FORMATS,
-    LINE_EDITS,
     WHOLE,
     MutationExample,
     encode_example,
     mutation_examples,
     write_completion,
 )
-from elm_rl.mutation.patch import PatchError, number_lines
+from elm_rl.mutation.patch import PatchError
 from elm_rl.run_directory import read_jsonl
 from elm_rl.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 
@@ -45,6 +44,12 @@ class MutationModelConfig(TrainConfig):
     """Tokens in the vocabulary, at least 260."""
     context: int = DEFAULT_CONTEXT
     """Longest sequence in tokens: parent, message and child; longer examples are left out."""
+    batch_size: int = 8
+    """Examples per step. Small batches learn far more in the same time at this size: with 32, half as many children of a
+    model of 1M parameters were valid."""
+    learn_parents: bool = True
+    """Whether parent and message are learnt too, and not only the child. A parent is as good a lesson in what programs
+    look like: with the same number of steps, about a fifth more children were valid. Held-out figures are of the child."""
     held_out: float = 0.05
     """Share of the examples held out, by lineage, to measure the loss on."""
     max_seconds: float | None = 75.0
@@ -100,7 +105,7 @@ def run_mutation_training(config: MutationTrainingConfig) -> TrainResult:
 def train_mutation_model(
     triples: Sequence[MutationExample], output_dir: Path, config: MutationModelConfig
 ) -> TrainResult:
-    """Trains tokenizer and model on (parent, message, child) triples; the loss is on the child alone.
+    """Trains tokenizer and model on (parent, message, child) triples.
 
     Args:
         triples: What to learn; those that the format cannot express or the context cannot hold are left out.
@@ -131,6 +136,8 @@ def train_mutation_model(
     parts: list[list[Example]] = [
         [encode_example(tokenizer, triple, config.format) for triple in part] for part in (train, held_out)
     ]
+    if config.learn_parents:
+        parts[0] = [(prompt[:1], [*prompt[1:], *completion]) for prompt, completion in parts[0]]
     # Before the training, which marks the folder as finished when it ends.
     write_mutation_format(output_dir, config.format)
     return train_causal_lm(model, tokenizer, parts[0], output_dir, config, held_out=parts[1], settings=settings)
@@ -164,8 +171,6 @@ def _texts(triples: Sequence[MutationExample], format: str) -> list[str]:
     texts = [*programs, *(triple.message for triple in triples)]
     if format != WHOLE:
         texts += [write_completion(triple.parent, triple.child, format) for triple in triples]
-    if format == LINE_EDITS:
-        texts += [number_lines("\n" * triple.parent.count("\n")) for triple in triples]
     return texts
 
 

@@ -24,7 +24,6 @@ NO_NEWLINE = "\\ No newline at end of file"
 CONTEXT_LINES = 2
 
 _MARKS = (re.compile(r"<{5,}\s*SEARCH\s*$"), re.compile(r"={5,}\s*$"), re.compile(r">{5,}\s*REPLACE\s*$"))
-_EDIT = re.compile(r"@ (\d{1,6}) (\d{1,6})\s*$")
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 
@@ -293,77 +292,3 @@ def _split(text: str) -> list[str]:
 def _range(begin: int, end: int) -> str:
     """Lines ``begin`` to ``end`` (0-based, exclusive) as a hunk header counts them."""
     return f"{begin + 1 if end > begin else begin},{end - begin}"
-
-
-# --- edits by line number ---------------------------------------------------------------------------------------------
-
-
-def number_lines(text: str) -> str:
-    """Writes before every line its number, from 1, on a line of its own: what line edits refer to."""
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    return "".join(f"{number}\n{line}\n" for number, line in enumerate(lines, start=1))
-
-
-def make_line_edits(parent: str, child: str) -> str:
-    """Writes the changes from one text to another as edits by line number, without context.
-
-    An edit is a line ``@ first last`` and the lines to put in place of the parent's lines ``first`` to ``last`` (from 1,
-    inclusive). ``last = first - 1`` inserts before line ``first``; no lines below delete.
-
-    Args:
-        parent: The text to change.
-        child: The text that comes out.
-
-    Returns:
-        The edits; an empty string if the texts are equal.
-
-    Raises:
-        PatchError: A line of the child looks like the head of an edit.
-    """
-    old, new = parent.split("\n"), child.split("\n")
-    if any(_EDIT.match(line) for line in new):
-        raise PatchError("A line of the program looks like the head of a line edit; use another format.")
-    edits: list[str] = []
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag != "equal":
-            edits += [f"@ {i1 + 1} {i2}", *new[j1:j2]]
-    return "\n".join(edits) + ("\n" if edits else "")
-
-
-def apply_line_edits(parent: str, patch: str) -> str:
-    """Applies edits by line number; all numbers are those of the parent.
-
-    Args:
-        parent: The text to change.
-        patch: The edits; what comes before the first is ignored.
-
-    Returns:
-        The changed text.
-
-    Raises:
-        PatchError: There is no edit, or one does not lie in the parent after the edit before it.
-    """
-    lines = parent.split("\n")
-    changed: list[str] = []
-    cursor = edits = 0
-    body = patch.split("\n")
-    if body[-1] == "":
-        body.pop()
-    for text in body:
-        head = _EDIT.match(text)
-        if head:
-            first, last = int(head[1]) - 1, int(head[2])
-            if not cursor <= first <= last <= len(lines):
-                raise PatchError(
-                    f"'{text}' does not fit; edits go from the top to the bottom of the {len(lines)} lines, each once."
-                )
-            changed += lines[cursor:first]
-            cursor = last
-            edits += 1
-        elif edits:
-            changed.append(text)
-    if not edits:
-        raise PatchError("Expected edits that begin with a line '@ first last'; found none.")
-    return "\n".join(changed + lines[cursor:])

@@ -72,7 +72,11 @@ def _head(summary: Mapping[str, Any]) -> str:
     figures = stage3["generators"]
     better = [t for t in stage3["terrains"] if figures["stage3"][t]["mean"] > figures["stage2"][t]["mean"]]
     verdict = (
-        "on every terrain" if len(better) == len(stage3["terrains"]) else f"on {', '.join(better)} only" if better else "nowhere"
+        "on every terrain"
+        if len(better) == len(stage3["terrains"])
+        else f"on {', '.join(better)} only"
+        if better
+        else "nowhere"
     )
     conditional = "is conditional" if stage3["conditional"]["stage3"] else "is **not** conditional"
     return (
@@ -95,17 +99,26 @@ def _stage1(stage: Mapping[str, Any], run: Path, pictures: Path) -> str:
     for number, phase in enumerate(stage["phases"], start=1):
         for name, counts in phase["operators"].items():
             percents = [f"{counts[f'{key}_percent']:.1f}" for key in ("applied", "valid", "new", "admitted")]
-            operators.append([f"{number} ({phase['first_iteration']}-{phase['last_iteration']})", name, counts["proposed"], *percents])
+            operators.append(
+                [
+                    f"{number} ({phase['first_iteration']}-{phase['last_iteration']})",
+                    name,
+                    counts["proposed"],
+                    *percents,
+                ]
+            )
     return (
         "## Stage 1: evolution\n\n"
-        f"{stage['evaluations']:,} evaluations on {stage['terrain']}; one map of {stage['all_niches']:,} niches per seed program; "
+        f"{stage['evaluations']:,} evaluations on {stage['terrain']}; one map of {stage['all_niches']:,} niches per seed; "
         f"{stage['admitted']:,} programs admitted.\n\n"
         + _table(["map", "niches", "QD score", "best distance"], maps)
         + "\n\n![Maps of elites](report/archives.png)\n\n![Progress of evolution](report/evolution.png)\n\n"
         "What the mutation operators' children were worth. Applied: a program came out; valid: it built a walker; new: the "
         "run had not seen that walker; admitted: a map took it. All are shares of the proposed children; they fall over time "
         "as maps fill, so compare operators within a phase.\n\n"
-        + _table(["phase (iterations)", "operator", "proposed", "applied %", "valid %", "new %", "admitted %"], operators)
+        + _table(
+            ["phase (iterations)", "operator", "proposed", "applied %", "valid %", "new %", "admitted %"], operators
+        )
     )
 
 
@@ -115,15 +128,23 @@ def _stage2(stage: Mapping[str, Any]) -> str:
     for name, label in (("model", "stage 2 samples"), ("corpus", "corpus programs")):
         figures = quality[name]
         rows.append(
-            [label, figures["count"], f"{figures['valid_percent']:.1f}", f"{figures['distinct_percent']:.1f}"]
-            + [figures["niches"], f"{figures['qd_score']:,.0f}", f"{figures['mean_fitness']:.1f}", f"{figures['best_fitness']:.1f}"]
+            [
+                label,
+                figures["count"],
+                f"{figures['valid_percent']:.1f}",
+                f"{figures['distinct_percent']:.1f}",
+                figures["niches"],
+                f"{figures['qd_score']:,.0f}",
+                f"{figures['mean_fitness']:.1f}",
+                f"{figures['best_fitness']:.1f}",
+            ]
         )
     held_out = training["held_out_loss"]
     return (
         "## Stage 2: a language model of walkers\n\n"
-        f"Corpus: {corpus['train']:,} programs to train on, {corpus['held_out']:,} held out by lineage, of {corpus['admitted']:,} "
-        f"admitted. Model: {training['parameters']:,} parameters, {training['steps']:,} steps, {training['tokens']:,} tokens; "
-        f"loss {training['train_loss']:.3f} nats a token"
+        f"Corpus: {corpus['train']:,} programs to train on, {corpus['held_out']:,} held out by lineage, of "
+        f"{corpus['admitted']:,} admitted. Model: {training['parameters']:,} parameters, {training['steps']:,} steps, "
+        f"{training['tokens']:,} tokens; loss {training['train_loss']:.3f} nats a token"
         + (f", {held_out:.3f} on the held-out programs" if held_out is not None else "")
         + ".\n\nAs many samples of each in a fresh map, on Flat:\n\n"
         + _table(["", "programs", "valid %", "distinct %", "niches", "QD score", "mean distance", "best"], rows)

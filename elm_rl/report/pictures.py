@@ -48,7 +48,9 @@ def draw_archives(archives: Mapping[str, GridArchive], path: Path) -> Path:
     for row, (name, grid) in zip(axes, grids.items(), strict=True):
         for axis, (x, y) in zip(row, _PLANES, strict=True):
             third = 3 - x - y
-            plane = np.where(np.isnan(grid).all(axis=third), np.nan, np.nanmax(np.nan_to_num(grid, nan=-np.inf), axis=third))
+            plane = np.where(
+                np.isnan(grid).all(axis=third), np.nan, np.nanmax(np.nan_to_num(grid, nan=-np.inf), axis=third)
+            )
             plane = plane if y < x else plane.T  # rows are the y axis
             extent = (*RANGES[x], *RANGES[y])
             image = axis.imshow(plane, origin="lower", extent=extent, aspect="auto", cmap=colours, vmin=0.0, vmax=best)

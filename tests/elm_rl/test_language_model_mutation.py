@@ -14,7 +14,7 @@ import torch
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.language_model import load_language_model, make_model, save_language_model, train_tokenizer
-from elm_rl.mutation import language_model_mutation
+from elm_rl.mutation import language_model_mutation, mutation_training
 from elm_rl.mutation.gp import GPMutation
 from elm_rl.mutation.language_model_mutation import MUTATION_FILE, LanguageModelMutation
 from elm_rl.mutation.mutation_examples import (
@@ -81,7 +81,7 @@ def write_records(folder: Path, triples: Sequence[MutationExample]) -> None:
                 message = "" if parent is None else triple.message
                 parent_id = None if parent is None else ids[parent]
                 record = {"id": ids[text], "archive": "square", "program": text, "parent": parent_id}
-                records.append({**record, "message": message, "root": root})
+                records.append({**record, "message": message, "root": root, "iteration": len(records) // 10})
     folder.mkdir()
     (folder / "admitted.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
@@ -110,6 +110,7 @@ def test_an_example_learnt_by_heart_comes_back_in_every_format(triples: list[Mut
         folder = tmp_path / format
         config = MutationModelConfig(
             format=format, size="0.1M", vocab_size=1024, max_steps=50, batch_size=2, held_out=0.0, learning_rate=1e-2,
+            learn_parents=False,
         )  # fmt: skip
         train_mutation_model([example] * 2, folder, config)
         operator = LanguageModelMutation(folder, temperature=0.0)
@@ -225,6 +226,43 @@ def test_training_learns_and_a_finished_run_is_reused(triples: list[MutationExam
     assert (out / "model.safetensors").stat().st_mtime_ns == written
     with pytest.raises(ElmError, match="max_steps"):
         run_mutation_training(MutationTrainingConfig(**{**config.__dict__, "max_steps": 21}))
+
+
+@pytest.mark.parametrize("learn_parents", [False, True])
+def test_the_loss_is_on_the_child_and_if_so_set_on_the_parent(
+    learn_parents: bool, triples: list[MutationExample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(model: Any, tokenizer: Any, examples: Any, *_: Any, held_out: Any, **__: Any) -> None:
+        texts = {(t.parent, t.message, t.child) for t in triples}
+        assert len(examples) + len(held_out) == len(triples)
+        assert 0 < len(held_out) <= 0.3 * len(triples)
+        for part, given_whole in ((examples, not learn_parents), (held_out, True)):
+            for prompt, completion in part:
+                assert prompt[0] == tokenizer.bos_token_id
+                assert completion[-1] == tokenizer.eos_token_id
+                assert (prompt[-1] == tokenizer.sep_token_id) == given_whole
+                assert given_whole or len(prompt) == 1
+                assert tuple(tokenizer.decode([*prompt[1:], *completion[:-1]]).split("<sep>")) in texts
+
+    monkeypatch.setattr(mutation_training, "train_causal_lm", train)
+    config = MutationModelConfig(size="0.1M", vocab_size=400, held_out=0.3, learn_parents=learn_parents)
+    train_mutation_model(triples, tmp_path, config)
+
+
+def test_a_run_that_went_on_can_train_the_same_model_again(triples: list[MutationExample], tmp_path: Path) -> None:
+    run = tmp_path / "evolution"
+    write_records(run, triples)
+    lines = (run / "admitted.jsonl").read_text().splitlines(keepends=True)
+    until = json.loads(lines[40])["iteration"]
+    config = MutationTrainingConfig(
+        evolution=(run,), out=tmp_path / "model", size="0.1M", vocab_size=400, max_steps=1, until_iteration=until
+    )
+    (run / "admitted.jsonl").write_text("".join(line for line in lines if json.loads(line)["iteration"] <= until))
+    first = run_mutation_training(config)
+    (run / "admitted.jsonl").write_text("".join(lines))
+    assert run_mutation_training(config) == first
+    with pytest.raises(ElmError, match="until_iteration"):
+        run_mutation_training(dataclasses.replace(config, until_iteration=None))
 
 
 def test_there_is_a_sentence_for_every_mistake(tmp_path: Path, trained: Path) -> None:
