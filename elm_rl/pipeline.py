@@ -66,13 +66,13 @@ PRESETS: dict[str, Scale] = {
         warm_start_programs=40, warm_start_steps=6, updates=2, samples=8, without_warm_start=False,
     ),
     "demo": Scale(
-        evolution_batch=256, gp_iterations=60, mixed_iterations=8, model_share=0.25, mutation_steps=400,
-        pretraining_steps=1600, warm_start_programs=1000, warm_start_steps=120, updates=16, samples=128,
+        evolution_batch=256, gp_iterations=50, mixed_iterations=6, model_share=0.25, mutation_steps=320,
+        pretraining_steps=1300, warm_start_programs=800, warm_start_steps=100, updates=12, samples=96,
         without_warm_start=False,
     ),
     "laptop": Scale(
-        evolution_batch=256, gp_iterations=200, mixed_iterations=40, model_share=0.25, mutation_steps=1200,
-        pretraining_steps=8000, warm_start_programs=2000, warm_start_steps=300, updates=60, samples=256,
+        evolution_batch=256, gp_iterations=160, mixed_iterations=30, model_share=0.25, mutation_steps=1000,
+        pretraining_steps=6000, warm_start_programs=1500, warm_start_steps=200, updates=50, samples=192,
         without_warm_start=True,
     ),
 }  # fmt: skip

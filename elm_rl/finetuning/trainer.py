@@ -50,7 +50,7 @@ class PPOSettings:
     """Updates, unless time or patience runs out first."""
     batch_size: int = 48
     """Programs per update; a multiple of the number of terrains and of mini_batches."""
-    epochs: int = 2
+    epochs: int = 4
     """Passes over the programs of an update."""
     mini_batches: int = 2
     """Optimiser steps per pass."""
@@ -58,7 +58,7 @@ class PPOSettings:
     """Longest program in tokens, end token included; best just above the longest programs of the corpus."""
     temperature: float = 1.0
     """Sampling temperature; the policy that is trained is the one at this temperature."""
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     """Learning rate of policy and value model, after warm-up."""
     warm_up: int = 5
     """Updates in which the learning rate rises."""
