@@ -1,8 +1,8 @@
-"""How good and how diverse the programs of a model are, and whether it heeds the terrain it is asked for.
+"""How good and how diverse the programs of a model are.
 
 Quality and diversity are measured as in Lehman et al. 2022: samples are dropped into an empty archive, and the niches
-they fill and the QD score they reach are compared with those of as many programs of the corpus. Whether a model is
-conditional is told by the terrain x terrain matrix alone.
+they fill and the QD score they reach are compared with those of as many programs of the corpus. Whether a model heeds the
+terrain it is asked for is a question for `elm_rl.comparison`.
 """
 
 from __future__ import annotations
@@ -111,40 +111,6 @@ class SampleQuality:
     best_fitness: float
     best_program: str | None
     errors: dict[str, int]
-
-
-@dataclass(frozen=True)
-class TerrainMatrix:
-    """Mean distances: ``means[i][j]`` on terrain ``evaluated[j]`` of programs asked for terrain ``prompted[i]``."""
-
-    prompted: tuple[str, ...]
-    evaluated: tuple[str, ...]
-    means: tuple[tuple[float, ...], ...]
-
-    def is_diagonal(self) -> bool:
-        """Whether on every terrain the programs asked for it go further than those asked for any other one.
-
-        Raises:
-            ValueError: The terrains asked for are not the terrains evaluated on.
-        """
-        if set(self.prompted) != set(self.evaluated):
-            raise ValueError(
-                f"expected the same terrains as rows and columns, got {self.prompted} and {self.evaluated}"
-            )
-        for column, terrain in enumerate(self.evaluated):
-            own = self.means[self.prompted.index(terrain)][column]
-            others = [row[column] for name, row in zip(self.prompted, self.means, strict=True) if name != terrain]
-            if any(own <= other for other in others):
-                return False
-        return True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the rows and columns by name, and whether the matrix is diagonal."""
-        rows = zip(self.prompted, self.means, strict=True)
-        return {
-            "means": {name: dict(zip(self.evaluated, row, strict=True)) for name, row in rows},
-            "diagonal": self.is_diagonal(),
-        }
 
 
 def run_sample(config: SampleConfig) -> dict[str, Any]:
@@ -337,28 +303,6 @@ def quality_of(
         best_program=best[0] if best else None,
         errors=dict(sorted(Counter(e.error.kind for e in evaluations if e.error is not None).items())),
     )
-
-
-def terrain_matrix(rewards_by_prompt: Mapping[str, Mapping[str, Sequence[float]]]) -> TerrainMatrix:
-    """Averages rewards into a matrix.
-
-    Args:
-        rewards_by_prompt: For every terrain asked for, for every terrain evaluated on, the reward of each program.
-
-    Raises:
-        ValueError: There are no rewards somewhere, or not every row has the same terrains.
-    """
-    prompted = tuple(rewards_by_prompt)
-    evaluated = tuple(next(iter(rewards_by_prompt.values()), {}))
-    for name, row in rewards_by_prompt.items():
-        if set(row) != set(evaluated) or not row or any(len(rewards) == 0 for rewards in row.values()):
-            counts = {terrain: len(rewards) for terrain, rewards in row.items()}
-            raise ValueError(f"row {name}: expected one reward or more on each of {evaluated}, got {counts}")
-    means = tuple(
-        tuple(math.fsum(row[terrain]) / len(row[terrain]) for terrain in evaluated)
-        for row in rewards_by_prompt.values()
-    )
-    return TerrainMatrix(prompted, evaluated, means)
 
 
 def _percent(part: int, whole: int) -> float:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.corpus import CorpusConfig, run_corpus
 from elm_rl.errors import ConfigError
+from elm_rl.finetuning.monitor import is_conditional
 from elm_rl.language_model import make_model, save_language_model, train_tokenizer
 from elm_rl.sample_quality import (
     SampleConfig,
@@ -22,7 +24,6 @@ from elm_rl.sample_quality import (
     quality_of,
     run_sample,
     sample_programs,
-    terrain_matrix,
     terrain_prefix,
 )
 from elm_rl.seeds import SEED_NAMES, load_seed
@@ -84,39 +85,6 @@ def test_programs_are_drawn_without_replacement_while_there_are_enough() -> None
     assert drawn != programs
     assert drawn == draw_programs(programs, 20, seed=1)
     assert len(draw_programs(programs, 50, seed=1)) == 50
-
-
-CONDITIONAL = {"A": {"A": [5.0, 7.0], "B": [1.0, 1.0]}, "B": {"A": [4.0, 2.0], "B": [2.0]}}
-
-
-def test_the_matrix_holds_mean_rewards_row_by_prompt() -> None:
-    matrix = terrain_matrix(CONDITIONAL)
-    assert (matrix.prompted, matrix.evaluated) == (("A", "B"), ("A", "B"))
-    assert matrix.means == ((6.0, 1.0), (3.0, 2.0))
-    assert matrix.is_diagonal()
-    assert matrix.to_dict() == {"means": {"A": {"A": 6.0, "B": 1.0}, "B": {"A": 3.0, "B": 2.0}}, "diagonal": True}
-
-
-@pytest.mark.parametrize(
-    ("rewards", "diagonal"),
-    [
-        ({"A": {"A": [6], "B": [9]}, "B": {"A": [3], "B": [8]}}, False),  # A's programs are the best everywhere
-        ({"A": {"A": [2], "B": [1]}, "B": {"A": [3], "B": [8]}}, False),  # B's programs are the best everywhere
-        ({"A": {"A": [6], "B": [1]}, "B": {"A": [6], "B": [8]}}, False),  # a tie says nothing
-        ({"A": {"A": [4], "B": [5]}, "B": {"A": [3], "B": [6]}}, True),  # by columns, though row A is best on B
-        ({"B": {"A": [3], "B": [8]}, "A": {"A": [4], "B": [1]}}, True),  # rows in another order than columns
-    ],
-)
-def test_diagonal_means_best_in_every_column(rewards: dict[str, dict[str, list[float]]], diagonal: bool) -> None:
-    assert terrain_matrix(rewards).is_diagonal() is diagonal
-
-
-def test_a_matrix_needs_rewards_everywhere_and_a_diagonal() -> None:
-    for rewards in ({"A": {}}, {"A": {"A": []}}, {"A": {"A": [1.0], "B": [1.0]}, "B": {"B": [1.0]}}):
-        with pytest.raises(ValueError, match="row"):
-            terrain_matrix(rewards)
-    with pytest.raises(ValueError, match="the same terrains"):
-        terrain_matrix({"A": {"A": [1.0], "B": [1.0]}}).is_diagonal()
 
 
 @pytest.fixture(scope="module")
@@ -216,11 +184,11 @@ def test_a_conditioned_model_writes_for_the_terrain_it_is_asked_for(
         for name in terrains
     }
     reader = TerrainReader()
-    rewards = {
-        row: {name: [e.fitness for e in reader.evaluate(written, name)] for name in terrains}
-        for row, written in programs.items()
-    }
-    assert terrain_matrix(rewards).is_diagonal()
+    rewards = [
+        [np.mean([e.fitness for e in reader.evaluate(written, name)]) for name in terrains]
+        for written in programs.values()
+    ]
+    assert is_conditional(np.array(rewards))
     asked = run_sample(SampleConfig(model=str(tmp_path), terrain="Tunnel", count=6, temperature=0.5))
     assert asked["programs"] == programs["Tunnel"]
     with pytest.raises(ConfigError, match="name one with --terrain: LeftWall, Tunnel"):
