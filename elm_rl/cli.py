@@ -121,6 +121,8 @@ def _run(name: str, flags: Sequence[str]) -> int:
             description=f"{stage.summary}\n\nExample: {stage.example}",
         )
         getattr(module, stage.function)(config)
+        if (place := getattr(config, "out", None) or getattr(config, "run", None)) is not None:
+            print(f"Done: {place / 'report.md' if name in ('report', 'pipeline') else place}")
     except ElmError as error:
         _complain(str(error))
         return 1

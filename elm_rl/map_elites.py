@@ -12,6 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +22,11 @@ from ribs.archives import GridArchive
 from tqdm import tqdm
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.evolution_state import COUNTS, EvolutionState
+from elm_rl.evolution_state import COUNTS, EvolutionState, operator_figures
 from elm_rl.mutation.operator import Child, MutationOperator
 from elm_rl.run_directory import SUMMARY_FILE, open_run_directory, write_config, write_json
 from elm_rl.seeds import SEED_NAMES, load_seed
+from elm_rl.tensorboard import ScalarLog
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
 
@@ -258,7 +260,10 @@ def _iterate(
 ) -> None:
     shares = config.normalised_shares()
     total = max(config.iterations, state.iteration)
-    with tqdm(total=total, initial=state.iteration, desc="evolve", unit="it", disable=not config.progress) as bar:
+    if state.iteration >= config.iterations:
+        return
+    bar = tqdm(total=total, initial=state.iteration, desc="evolve", unit="it", disable=not config.progress)
+    with bar, closing(ScalarLog(config.out, resume_at=state.iteration + 1)) as scalars:
         while state.iteration < config.iterations:
             start = time.perf_counter()
             state.iteration += 1
@@ -274,6 +279,7 @@ def _iterate(
             # Apart from this last key, two runs with the same seed write the same lines.
             timing = {"seconds": seconds, "mutate": bred - start, "evaluate": evaluated - bred}
             state.write_iteration({**metrics, "timing": timing})
+            scalars.write(state.iteration, _scalars(metrics))
             if state.iteration % config.checkpoint_every == 0 or state.iteration == config.iterations:
                 state.save()
             valid = sum(counts["valid"] for counts in metrics["operators"].values())
@@ -288,6 +294,15 @@ def _iterate(
                 refresh=False,
             )
             bar.update()
+
+
+def _scalars(metrics: dict[str, Any]) -> list[tuple[str, float]]:
+    """The figures of an iteration under TensorBoard's names."""
+    scalars = [(f"maps/{name}", float(metrics[name])) for name in ("niches", "qd_score", "best", "admitted")]
+    for name, counts in metrics["operators"].items():
+        figures = operator_figures(counts)
+        scalars += [(f"{name}/{key}_percent", figures[f"{key}_percent"]) for key in COUNTS[1:]]
+    return scalars
 
 
 def _breed(

@@ -29,6 +29,7 @@ from transformers.trainer_callback import PrinterCallback
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.language_model import save_language_model
 from elm_rl.run_directory import METRICS_FILE, explained_disk_errors, read_json, to_json, write_json
+from elm_rl.tensorboard import summary_writer
 
 TRAINING_FILE = "training.json"
 
@@ -241,11 +242,8 @@ def _arguments(output_dir: Path, config: TrainConfig, steps: int) -> TrainingArg
 
 def _tensorboard(output_dir: Path) -> list[TrainerCallback]:
     """The TensorBoard callback, where tensorboard is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return []
-    return [TensorBoardCallback(SummaryWriter(str(output_dir / "tensorboard")))]
+    writer = summary_writer(output_dir)
+    return [] if writer is None else [TensorBoardCallback(writer)]
 
 
 class _Collator:

@@ -19,8 +19,10 @@ import numpy as np
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from elm_rl import tensorboard
 from elm_rl.finetuning.reward import RewardBatch, RewardScale
 from elm_rl.run_directory import METRICS_FILE, explained_disk_errors, to_json
+from elm_rl.tensorboard import ScalarLog
 
 # What TRL calls the figures people watch, and what they mean.
 _TRL_FIGURES = {
@@ -136,7 +138,7 @@ class FinetuneMonitor(TrainerCallback):
         self._slowest = {"update": 0.0, "evaluation": 0.0}
         self._record: dict[str, Any] = {}
         self._begun = time.monotonic()
-        self._writer: Any = None
+        self._scalars: ScalarLog | None = None
         self._bar = tqdm(total=budget.updates, desc="PPO", unit="update", disable=not progress)
 
     def start(self) -> None:
@@ -145,16 +147,16 @@ class FinetuneMonitor(TrainerCallback):
             self.folder.mkdir(parents=True, exist_ok=True)
             # What an interrupted run left: this one starts anew.
             (self.folder / METRICS_FILE).unlink(missing_ok=True)
-            shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
-            self._writer = _tensorboard(self.folder / "tensorboard")
+            shutil.rmtree(self.folder / tensorboard.FOLDER, ignore_errors=True)
+        self._scalars = ScalarLog(self.folder)
         self._write(self._evaluate({"update": 0}))
         self._begun = time.monotonic()
 
     def close(self) -> None:
         """Closes the log and the progress bar."""
         self._bar.close()
-        if self._writer is not None:
-            self._writer.close()
+        if self._scalars is not None:
+            self._scalars.close()
 
     def on_log(
         self,
@@ -213,13 +215,11 @@ class FinetuneMonitor(TrainerCallback):
         return record | {"matrix": matrix, "conditional": conditional, "matrix_score": score, "best": better}
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        with explained_disk_errors(self.folder / METRICS_FILE):
-            with open(self.folder / METRICS_FILE, "a", encoding="utf-8") as file:
-                file.write(to_json(record) + "\n")
-            if self._writer is not None:
-                for name, value in _flat(record, list(self.scales)):
-                    self._writer.add_scalar(name, value, self.update)
-                self._writer.flush()
+        path = self.folder / METRICS_FILE
+        with explained_disk_errors(path), open(path, "a", encoding="utf-8") as file:
+            file.write(to_json(record) + "\n")
+        if self._scalars is not None:
+            self._scalars.write(self.update, _flat(record, list(self.scales)))
 
     def _show(self, record: Mapping[str, Any]) -> None:
         shown = {name: f"{figures['fitness']:.1f}" for name, figures in record.get("terrains", {}).items()}
@@ -230,15 +230,6 @@ class FinetuneMonitor(TrainerCallback):
             shown["conditional"] = "yes" if self.best.conditional else "no"
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
-
-
-def _tensorboard(folder: Path) -> Any:
-    """A TensorBoard writer, or None where tensorboard is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder))
 
 
 def _flat(record: Mapping[str, Any], terrains: Sequence[str]) -> list[tuple[str, float]]:

@@ -274,11 +274,11 @@ def test_second_phase_continues_the_directory_with_other_operators(tmp_path: Pat
     assert [line["phase"] for line in read_jsonl(out / "metrics.jsonl")] == [1, 1, 1, 1, 2, 2]
 
     # A pipeline that was killed makes all its calls again: what is done is done.
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     again = evolve(toy_config(out, "gp", iterations=3), ToyOperator(anywhere, "gp"), resume=True)
     assert again.summary == result.summary
     evolve(toy_config(out, "gp", "model", iterations=5), *both, resume=True)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_other_operators_wait_for_the_end_of_a_phase(tmp_path: Path) -> None:
@@ -390,3 +390,16 @@ def test_archive_is_the_papers_map() -> None:
     assert archive.cells == 1728
     assert archive.index_of_single((24.0, 30.0, 10_000.0)) == 1727
     assert archive.index_of_single((0.0, 0.0, 0.0)) == 0
+
+
+def test_tensorboard_shows_each_iteration_once_even_after_a_resume(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    flags = {"out": out, "seeds": ("square",), "batch_size": 4, "duration": 0.5, "progress": False}
+    run_evolve(EvolveConfig(iterations=3, **flags))
+    run_evolve(EvolveConfig(iterations=5, resume=True, **flags))
+    events = EventAccumulator(str(out / "tensorboard")).Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("maps/niches")]
+    expected = [(line["iteration"], line["niches"]) for line in read_jsonl(out / "metrics.jsonl") if line["iteration"]]
+    assert shown == expected

@@ -305,13 +305,13 @@ def test_no_usable_checkpoint_is_one_sentence_and_changes_nothing(tmp_path: Path
     folder = copy_of_run(tmp_path)
     (folder / "checkpoint.json").write_bytes(b"\xff\x00")
     (folder / "checkpoint.previous.json").write_text('{"sha256": "0", "state": {}}')
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(
         ElmError, match=r"No checkpoint in .* can be used .*restore the folder.*or start a new run"
     ) as failure:
         toy_run(folder)
     assert "\n" not in str(failure.value)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_lost_checkpoints_do_not_cost_the_log(tmp_path: Path) -> None:
