@@ -62,11 +62,15 @@ format: $(STAMP_TEST) ## Repair formatting, import order and what else ruff can 
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-benchmarks: $(STAMP_ELM) ## Run the benchmarks, each of which prints one table
+benchmarks: $(STAMP_ELM) ## Run the benchmarks that need no finished run; each prints its table
 	@echo "==> Measuring evaluations per second"
 	$(PY) -m benchmarks.throughput
 	@echo "==> Comparing generators of walkers at equal evaluations"
 	$(PY) -m benchmarks.generators
+	@echo "==> Asking whether the terrains ask for different walkers"
+	$(PY) -m benchmarks.terrains
+	@echo "==> Building the paper's walkers"
+	$(PY) -m benchmarks.paper_walkers
 
 clean: ## Remove caches and build products (keeps runs and the virtual environment)
 	@echo "==> Removing caches and build products; runs/ and $(VENV)/ stay"
