@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.finetuning.monitor import is_conditional
@@ -17,6 +18,8 @@ from elm_rl.language_model import decode_program, sample_completions, start_id
 
 BLIND = ("corpus", "stage2")
 """Generators that know no terrain: the same programs stand for every terrain, and a matrix would say nothing."""
+RESAMPLINGS = 1000
+"""Bootstrap resamplings that tell whether a diagonal matrix could be the luck of its samples."""
 
 
 def sample_blind(
@@ -29,7 +32,7 @@ def sample_blind(
 ) -> dict[str, list[str]]:
     """Programs of a model that knows no terrain: the same ones stand for every terrain."""
     programs = _sample(model, tokenizer, [[start_id(tokenizer)]] * count, max_new_tokens, seed)
-    return dict.fromkeys(terrains, programs)
+    return {name: list(programs) for name in terrains}
 
 
 def sample_conditioned(
@@ -72,10 +75,12 @@ def compare(
         ``terrains``; ``generators``: name -> terrain -> ``mean`` (distance, invalid programs counting 0), ``best``,
         ``valid_percent``, ``distinct`` and ``samples``; ``matrices``: name -> rows (asked for) of columns (walked on), mean
         distance; ``best_programs``: stage 3's best program and its distance on each terrain; ``conditional``: name ->
-        whether on every terrain the programs asked for it are the best.
+        whether on every terrain the programs asked for it are the best; ``conditional_support_percent``: name -> in how
+        many of `RESAMPLINGS` bootstrap resamplings of the programs this holds.
     """
     figures: dict[str, dict[str, dict[str, float]]] = {}
     matrices: dict[str, list[list[float]]] = {}
+    support: dict[str, float] = {}
     best: dict[str, dict[str, Any]] = {}
     for name, by_terrain in generators.items():
         blind = name in BLIND
@@ -90,22 +95,43 @@ def compare(
                 terrain: _best(by_terrain[terrain], scored[terrain][column]) for column, terrain in enumerate(terrains)
             }
         if not blind:
-            matrices[name] = [[_mean(scored[row][column]) for column in range(len(terrains))] for row in terrains]
+            distances = [np.array([_distances(column) for column in scored[row]]) for row in terrains]
+            matrices[name] = [[float(mean) for mean in row.mean(axis=1)] for row in distances]
+            support[name] = diagonal_support(distances)
     return {
         "terrains": list(terrains),
         "generators": figures,
         "matrices": matrices,
         "best_programs": best,
         "conditional": {name: is_conditional(np.array(matrix)) for name, matrix in matrices.items()},
+        "conditional_support_percent": support,
     }
+
+
+def diagonal_support(distances: Sequence[NDArray[np.float64]], seed: int = 0) -> float:
+    """How sure a terrain x terrain matrix is of its diagonal, %.
+
+    A program keeps its distances on all terrains together when it is drawn, so that programs which are good or bad
+    everywhere do not count as conditional.
+
+    Args:
+        distances: For each terrain asked for, an array of shape (terrains walked on, programs), walker units.
+        seed: Seed of the resampling.
+
+    Returns:
+        In how many of `RESAMPLINGS` resamplings of the programs, with replacement, the matrix is diagonal, %.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for row in distances:
+        drawn = rng.integers(row.shape[1], size=(RESAMPLINGS, row.shape[1]))
+        rows.append(row[:, drawn].mean(axis=2))  # (terrains walked on, resamplings)
+    matrices = np.stack(rows).transpose(2, 0, 1)
+    return 100.0 * float(np.mean([is_conditional(matrix) for matrix in matrices]))
 
 
 def _distances(scored: Sequence[Scored]) -> list[float]:
     return [evaluation.fitness if evaluation.valid else 0.0 for evaluation in scored]
-
-
-def _mean(scored: Sequence[Scored]) -> float:
-    return float(np.mean(_distances(scored)))
 
 
 def _figures(programs: Sequence[str], scored: Sequence[Scored]) -> dict[str, float]:

@@ -108,7 +108,7 @@ class PipelineConfig:
 
 
 def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
-    """Runs all stages and writes ``summary.json`` and ``report.md``; see ``docs`` of the README for their keys.
+    """Runs all stages and writes ``summary.json`` and ``report.md``; the README explains their keys.
 
     Returns:
         The summary.

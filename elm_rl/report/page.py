@@ -19,6 +19,7 @@ from elm_rl.report.pictures import (
 from elm_rl.run_directory import METRICS_FILE, SUMMARY_FILE, explained_disk_errors, read_json, read_jsonl, write_text
 
 REPORT_FILE = "report.md"
+_SURE = 95.0  # % of resamplings in which a matrix must be diagonal before its policy is called conditional
 
 _NAMES = {
     "corpus": "corpus programs",
@@ -78,7 +79,13 @@ def _head(summary: Mapping[str, Any]) -> str:
         if better
         else "nowhere"
     )
-    conditional = "is conditional" if stage3["conditional"]["stage3"] else "is **not** conditional"
+    support = stage3["conditional_support_percent"]["stage3"]
+    if not stage3["conditional"]["stage3"]:
+        conditional = "is **not** conditional"
+    elif support < _SURE:
+        conditional = "leans to the right walkers, but **within the noise** of its samples"
+    else:
+        conditional = "is conditional"
     return (
         f"# From seeds to a terrain-conditioned inventor: preset {summary['preset']}, seed {summary['seed']}\n\n"
         f"Stage 3's mean distance is above stage 2's {verdict}. By the terrain x terrain matrix the policy {conditional}."
@@ -170,10 +177,12 @@ def _stage3(stage: Mapping[str, Any], run: Path, pictures: Path) -> str:
     text.append(_table(["generator", *terrains], rows))
     text.append(
         "The matrix says whether a model is conditional: each column's largest entry (bold) should stand on the diagonal, "
-        "that is, on every terrain the programs asked for that terrain should be the best."
+        "that is, on every terrain the programs asked for that terrain should be the best. Resampling the programs tells "
+        f"whether a diagonal could be luck: below {_SURE:g}% it could."
     )
     for name, matrix in stage["matrices"].items():
         verdict = "diagonal" if stage["conditional"][name] else "not diagonal"
+        verdict += f", and diagonal in {stage['conditional_support_percent'][name]:.0f}% of bootstrap resamplings"
         cells = []
         for terrain, values in zip(terrains, matrix, strict=True):
             marked = [
