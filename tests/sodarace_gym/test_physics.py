@@ -157,6 +157,20 @@ def test_a_joint_slides_to_a_halt_on_the_ground():
     assert path[-1, 0] == path[-20, 0] or abs(path[-1, 0] - path[-20, 0]) < 1e-6
 
 
+@pytest.mark.parametrize("degrees", [20.0, 35.0, 50.0, 58.0])
+def test_a_joint_holds_on_slopes_up_to_45_degrees_and_slides_down_steeper_ones(degrees):
+    angle = math.radians(degrees)
+    slope = Terrain("slope", np.array([[-200.0, 200.0 * math.tan(angle)], [200.0, -200.0 * math.tan(angle)]]))
+    above = np.array([math.sin(angle), math.cos(angle)]) * JOINT_RADIUS
+    arrays = world_arrays(two_joints(), slope, 2.0)
+    free = arrays._replace(joints=np.array([above, (150.0, 100.0)]), stiffness=np.zeros(1), damping=np.zeros(1),
+                           nudge=np.zeros(2))  # fmt: skip
+    path = watch(free)[:, 0]
+    travelled = (path - path[0]) @ np.array([math.cos(angle), -math.sin(angle)])
+    expected = 0.5 * GRAVITY * max(0.0, math.sin(angle) - FRICTION * math.cos(angle)) * 2.0**2
+    assert travelled[-1] == pytest.approx(expected, rel=0.05, abs=0.1)
+
+
 def test_a_dropped_joint_bounces_little():
     height = thrown("Flat", (0.0, 10.0), speed=0.0, seconds=2.0)[:, 1] - JOINT_RADIUS
     landed = int(np.argmax(height < 0.05))
