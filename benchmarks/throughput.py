@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.tables import markdown_table, publish
+from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
+from elm_rl.run_directory import read_jsonl
 from elm_rl.seeds import SEED_NAMES, load_seed
 from sodarace_gym import physics, stepping
 from sodarace_gym.evaluation import Evaluator
@@ -32,28 +38,44 @@ def _seconds(function: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def _split(program: str, terrain_name: str, repeats: int) -> dict[str, float]:
-    """Milliseconds of each part of one evaluation; building is a roll-out of no steps."""
-    design = compile_program(program)[0]
+def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str, float]:
+    """Mean milliseconds of each part of an evaluation; building is a roll-out of no steps.
+
+    Every part runs over all programs in a row, as it does in a batch: between two roll-outs the sandbox's process would
+    have gone to sleep.
+    """
+    designs = [compile_program(program)[0] for program in programs]
     terrain = make_terrain(terrain_name)
     still = physics.CONSTANTS._replace(settling_steps=0)
-    arrays = physics.world_arrays(design, terrain, physics.DURATION)
-    empty = arrays._replace(drive=arrays.drive[:0])
+    worlds = [physics.world_arrays(design, terrain, physics.DURATION) for design in designs]
+    settling = [world._replace(drive=world.drive[:0]) for world in worlds]
 
     def build_compiled() -> None:
-        physics.world_arrays(design, terrain, physics.DURATION)
-        stepping.roll_out_compiled(empty, still)
+        for design, world in zip(designs, settling, strict=True):
+            physics.world_arrays(design, terrain, physics.DURATION)
+            stepping.roll_out_compiled(world, still)
 
     def build_plain() -> None:
-        physics.world_arrays(design, terrain, physics.DURATION)
-        stepping.roll_out_plain(empty, still)
+        for design, world in zip(designs, settling, strict=True):
+            physics.world_arrays(design, terrain, physics.DURATION)
+            stepping.roll_out_plain(world, still)
+
+    def settle_compiled() -> None:
+        for world in settling:
+            stepping.roll_out_compiled(world, physics.CONSTANTS)
+
+    def settle_plain() -> None:
+        for world in settling:
+            stepping.roll_out_plain(world, physics.CONSTANTS)
 
     parts: dict[str, Callable[[], object]] = {
-        "sandbox": lambda: compile_program(program),
+        "sandbox": lambda: [compile_program(program) for program in programs],
         "building, plain": build_plain,
         "building": build_compiled,
-        "whole, plain": lambda: physics.roll_out(design, terrain, plain=True),
-        "whole": lambda: physics.roll_out(design, terrain),
+        "settled, plain": settle_plain,
+        "settled": settle_compiled,
+        "whole, plain": lambda: [physics.roll_out(design, terrain, plain=True) for design in designs],
+        "whole": lambda: [physics.roll_out(design, terrain) for design in designs],
     }
     for part in parts.values():
         part()  # warm caches and compiled code
@@ -61,23 +83,70 @@ def _split(program: str, terrain_name: str, repeats: int) -> dict[str, float]:
     for _ in range(repeats):
         for name, part in parts.items():
             times[name].append(_seconds(part, 1))
-    milliseconds = {name: 1e3 * statistics.median(values) for name, values in times.items()}
-    milliseconds["stepping, plain"] = milliseconds["whole, plain"] - milliseconds["building, plain"]
-    milliseconds["stepping"] = milliseconds["whole"] - milliseconds["building"]
-    milliseconds["steps"] = physics.STEP_RATE * (physics.roll_out(design, terrain).settling_time + physics.DURATION)
+    milliseconds = {name: 1e3 * statistics.median(values) / len(programs) for name, values in times.items()}
+    for kind in ("", ", plain"):
+        milliseconds[f"stepping{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"building{kind}"]
+        milliseconds[f"walking{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"settled{kind}"]
+    settled = [physics.roll_out(design, terrain).settling_time for design in designs]
+    milliseconds["steps"] = physics.STEP_RATE * (statistics.mean(settled) + physics.DURATION)
     return milliseconds
 
 
-def _split_rows(terrain_name: str, repeats: int) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for name in SEED_NAMES:
-        ms = _split(load_seed(name), terrain_name, repeats)
-        parts = [ms[part] for part in ("sandbox", "building, plain", "stepping, plain", "building", "stepping")]
-        row: list[object] = [f"{name}, {terrain_name}", f"{ms['steps']:.0f}", *(f"{part:.2f}" for part in parts)]
-        row.append(f"{ms['stepping, plain'] / ms['stepping']:.1f}")
-        row.append(f"{ms['whole, plain'] / (ms['whole'] + ms['sandbox']):.1f}")
-        rows.append(row)
+def _split_row(label: str, programs: Sequence[str], terrain_name: str, repeats: int) -> list[object]:
+    ms = _split(programs, terrain_name, repeats)
+    parts = [ms[part] for part in ("sandbox", "building, plain", "stepping, plain", "building", "stepping")]
+    total = ms["sandbox"] + ms["whole"]
+    return [
+        f"{label}, {terrain_name}",
+        f"{ms['steps']:.0f}",
+        *(f"{part:.2f}" for part in parts),
+        f"{ms['stepping, plain'] / ms['stepping']:.1f}",
+        f"{ms['walking, plain'] / ms['walking']:.1f}",
+        f"{ms['whole, plain'] / total:.1f}",
+        f"{100 * ms['sandbox'] / total:.0f}",
+        f"{1e3 / total:.0f}",
+    ]
+
+
+def _split_rows(evolved: Sequence[str], repeats: int) -> list[list[object]]:
+    rows = []
+    for terrain_name in ("Flat", "Bumpy"):
+        rows += [_split_row(name, [load_seed(name)] * 10, terrain_name, repeats) for name in SEED_NAMES]
+        rows.append(_split_row(f"evolution run ({len(evolved)})", evolved, terrain_name, max(3, repeats // 5)))
     return rows
+
+
+def evolved_programs(iterations: int, count: int) -> list[str]:
+    """Programs that a short evolution by GP admitted, evenly spread over its time."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = EvolveConfig(out=Path(folder) / "run", iterations=iterations, batch_size=128, progress=False)
+        with Evaluator() as evaluator:
+            run_evolution(config, make_operators(config.operators), evaluator)
+        admitted = [record["program"] for record in read_jsonl(Path(folder) / "run" / "admitted.jsonl")]
+    return [admitted[i] for i in np.linspace(0, len(admitted) - 1, min(count, len(admitted))).astype(int)]
+
+
+_START = """
+import time
+begun = time.perf_counter(); import gymnasium
+first = time.perf_counter(); import sodarace_gym
+second = time.perf_counter()
+env = gymnasium.make("Sodarace-Flat-v0"); env.reset(seed=0)
+third = time.perf_counter()
+env.step(env.action_space.sample())
+print(first - begun, second - first, third - second, time.perf_counter() - third)
+"""
+
+
+def _start_rows(repeats: int) -> list[list[object]]:
+    """Seconds that a new process takes to its first evaluation, with the compiled loop cached on disk."""
+    times = []
+    for _ in range(repeats + 1):
+        output = subprocess.run([sys.executable, "-c", _START], capture_output=True, text=True, check=True).stdout
+        times.append([float(word) for word in output.split()])
+    medians = [statistics.median(column) for column in zip(*times[1:], strict=True)]  # the first one may compile
+    names = ("import gymnasium", "import sodarace_gym, in addition", "make and reset", "the first evaluation")
+    return [[name, f"{value:.2f}"] for name, value in zip(names, medians, strict=True)]
 
 
 def _rates(designs: list[WalkerDesign], repeats: int) -> list[list[object]]:
@@ -127,13 +196,17 @@ def main() -> None:
     )
     split = markdown_table(
         ["milliseconds per evaluation", "steps", "sandbox", "building, plain", "stepping, plain", "building", "stepping",
-         "stepping: plain / compiled", "whole: plain without sandbox / compiled with sandbox"],
-        _split_rows("Flat", options.repeats) + _split_rows("Bumpy", options.repeats),
+         "stepping: plain / compiled", "walking alone: plain / compiled",
+         "whole: plain without sandbox / compiled with sandbox", "sandbox, %", "evaluations/s"],
+        _split_rows(evolved_programs(iterations=25, count=150), options.repeats),
     )  # fmt: skip
+    start = markdown_table(["a new process", "seconds"], _start_rows(5))
     muscles = np.median([len(design.muscles) for design in designs])
     body = (
         f"Random walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, {physics.DURATION:g} s of "
-        f"walking after settling:\n\n{rates}\n\nWhere the time goes, one thread:\n\n{split}"
+        f"walking after settling:\n\n{rates}\n\nWhere the time goes, one thread. Stepping is settling and walking; while settling the "
+        "plain loop only steps, while walking it also sets the length of every active muscle. The evolution run: programs "
+        f"that a short evolution on Flat admitted, evenly spread.\n\n{split}\n\nStart-up:\n\n{start}"
     )
     publish("throughput", "How many evaluations a second?", body, options.write)
 
