@@ -204,9 +204,9 @@ def main() -> None:
     muscles = np.median([len(design.muscles) for design in designs])
     body = (
         f"Random walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, {physics.DURATION:g} s of "
-        f"walking after settling:\n\n{rates}\n\nWhere the time goes, one thread. Stepping is settling and walking; while settling the "
-        "plain loop only steps, while walking it also sets the length of every active muscle. The evolution run: programs "
-        f"that a short evolution on Flat admitted, evenly spread.\n\n{split}\n\nStart-up:\n\n{start}"
+        f"walking after settling:\n\n{rates}\n\nWhere the time goes, one thread. Stepping is settling and walking; while "
+        "settling the plain loop only steps, while walking it also sets the length of every active muscle. The evolution run: "
+        f"programs that a short evolution on Flat admitted, evenly spread.\n\n{split}\n\nStart-up:\n\n{start}"
     )
     publish("throughput", "How many evaluations a second?", body, options.write)
 
