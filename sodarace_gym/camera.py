@@ -49,8 +49,8 @@ def follow(terrain: Terrain, trajectory: NDArray[np.float64], size: tuple[int, i
 
 
 def _smooth(values: NDArray[np.float64], half_width: int = 12) -> NDArray[np.float64]:
-    """A moving average, with the ends held."""
-    padded = np.pad(values, half_width, mode="edge")
+    """A moving average; beyond its ends the motion is taken to go on as it came, so that the camera does not lag there."""
+    padded = np.pad(values, half_width, mode="reflect", reflect_type="odd")
     return np.convolve(padded, np.full(2 * half_width + 1, 1.0 / (2 * half_width + 1)), mode="valid")
 
 

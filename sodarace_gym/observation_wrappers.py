@@ -66,7 +66,7 @@ class TerrainImage(gym.ObservationWrapper[Observation, ActType, Observation], gy
                 f"env: expected a Dict of observations to add an image to, got {env.observation_space}; "
                 "put this wrapper inside those that flatten observations."
             )
-        self.size = int(pair[0]), int(pair[1])
+        self.size: tuple[int, int] = (int(pair[0]), int(pair[1]))
         image = spaces.Box(0, 255, (*self.size, 3), np.uint8)
         self.observation_space = spaces.Dict({**env.observation_space.spaces, "image": image})
         self._drawn: tuple[tuple[bytes, bytes], NDArray[np.uint8]] | None = None  # the last terrain, by its key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, SupportsFloat
 
 from gymnasium.core import ActType, ObsType
@@ -43,7 +44,7 @@ class RecordWalks(RecordVideo[ObsType, ActType]):
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Steps through the environment, and adds the walk to the video if one is being recorded."""
         # Gymnasium would compare the length before the walk is there.
-        length, self.video_length = self.video_length, float("inf")
+        length, self.video_length = self.video_length, sys.maxsize
         try:
             result = super().step(action)
         finally:

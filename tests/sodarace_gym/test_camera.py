@@ -45,6 +45,7 @@ def test_the_camera_goes_fifty_units_up_and_down(terrain: Terrain) -> None:
     places = pixels(camera.follow(terrain, trajectory, FRAME_SIZE), trajectory)
     assert places.min() >= 15.9
     assert (places <= np.array(FRAME_SIZE) - 15.9).all()
+    assert places[:, :, 1].max(axis=1).min() > 0.6 * HEIGHT, "there is more to see above the walker than below it"
     image = last_frame(body(), terrain, trajectory).astype(int)
     middle = int(places[-1, :, 0].mean())
     below = image[int(places[-1, :, 1].max()) + 12 :, middle - 20 : middle + 20]
