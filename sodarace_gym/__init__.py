@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from sodarace_gym.errors import ProgramError as ProgramError
     from sodarace_gym.evaluation import Evaluation as Evaluation
     from sodarace_gym.evaluation import Evaluator as Evaluator
+    from sodarace_gym.observation_wrappers import TerrainImage as TerrainImage
     from sodarace_gym.program import compile_program as compile_program
+    from sodarace_gym.recording import RecordWalks as RecordWalks
     from sodarace_gym.spaces import WalkerPrograms as WalkerPrograms
     from sodarace_gym.terrain import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrain import Terrain as Terrain
@@ -45,9 +47,11 @@ _HOMES = {
     "Evaluator": "evaluation",
     "Muscle": "walker",
     "ProgramError": "errors",
+    "RecordWalks": "recording",
     "SodaraceEnv": "env",
     "TERRAIN_NAMES": "terrain",
     "Terrain": "terrain",
+    "TerrainImage": "observation_wrappers",
     "WalkerDesign": "walker",
     "WalkerPrograms": "spaces",
     "build_design": "walker",
@@ -62,8 +66,10 @@ __all__ = [
     "Evaluator",
     "Muscle",
     "ProgramError",
+    "RecordWalks",
     "SodaraceEnv",
     "Terrain",
+    "TerrainImage",
     "WalkerDesign",
     "WalkerPrograms",
     "__version__",

@@ -118,15 +118,25 @@ class Canvas:
         """Puts lines, each with its size, on a translucent sheet in the upper left corner of the finished picture."""
         labels = [_label(words, size, INK) for words, size in lines]
         width = max(label.get_width() for label in labels) + 18
-        height = sum(label.get_height() + 4 for label in labels) + 10
-        sheet = pygame.Surface((width * _TEXT_SMOOTHING, height * _TEXT_SMOOTHING), pygame.SRCALPHA)
-        sheet.fill((*PAPER, 0))
-        pygame.draw.rect(sheet, (*PAPER, 200), sheet.get_rect(), border_radius=6 * _TEXT_SMOOTHING)
-        self._labels.append((pygame.transform.smoothscale(sheet, (width, height)), (8, 8)))
+        self._labels.append((_sheet(width, sum(label.get_height() + 4 for label in labels) + 10), (8, 8)))
         top = 8 + 7
         for label in labels:
             self._labels.append((label, (8 + 9, top)))
             top += label.get_height() + 4
+
+    def legend(self, *entries: tuple[str, Colour]) -> None:
+        """Says what colours mean, on a translucent sheet in the upper right corner of the finished picture."""
+        labels = [(_label(words, 17, INK), colour) for words, colour in entries]
+        width = sum(label.get_width() + 30 for label, _ in labels) + 4
+        left = self.view.size[0] - 8 - width
+        self._labels.append((_sheet(width, labels[0][0].get_height() + 10), (left, 8)))
+        left += 8
+        for label, colour in labels:
+            swatch = pygame.Surface((14, 4), depth=24)
+            swatch.fill(colour)
+            self._labels.append((swatch, (left, 8 + 5 + label.get_height() // 2 - 2)))
+            self._labels.append((label, (left + 18, 8 + 6)))
+            left += label.get_width() + 30
 
     def finish(self) -> pygame.Surface:
         """The finished picture."""
@@ -144,6 +154,16 @@ def _sky(size: tuple[int, int]) -> pygame.Surface:
     return pygame.transform.smoothscale(gradient, size)
 
 
+@functools.lru_cache(maxsize=8)
+def _sheet(width: int, height: int) -> pygame.Surface:
+    """A translucent sheet with rounded corners to write on."""
+    large = pygame.Surface((width * _TEXT_SMOOTHING, height * _TEXT_SMOOTHING), pygame.SRCALPHA)
+    large.fill((*PAPER, 0))
+    pygame.draw.rect(large, (*PAPER, 200), large.get_rect(), border_radius=6 * _TEXT_SMOOTHING)
+    return pygame.transform.smoothscale(large, (width, height))
+
+
+@functools.lru_cache(maxsize=64)
 def _label(words: str, size: int, colour: Colour) -> pygame.Surface:
     """Words as a picture. Reduced from a larger one: at small sizes pygame spaces letters by whole pixels."""
     large = _font(size * _TEXT_SMOOTHING).render(words, True, colour)

@@ -101,9 +101,12 @@ class SodaraceEnv(gym.Env[Observation, str]):
 
     ## Rendering
     `"rgb_array"` gives one image: the terrain after `reset`, the end of the walk after `step`. `"rgb_array_list"` gives the
-    whole walk at 20 frames a second (frames are handed out once, as Gymnasium's lists are), which
-    `gymnasium.utils.save_video.save_video(env.render(), folder, fps=env.metadata["render_fps"])` writes to a file. `"human"`
-    plays each walk in a window, in real time.
+    whole walk at 20 frames a second (frames are handed out once, as Gymnasium's lists are). `"human"` plays each walk in a
+    window, in real time. Active muscles are blue while their drive shortens them and orange while it lengthens them.
+
+    Videos: `gymnasium.wrappers.RecordVideo` takes one frame a step, so of these episodes it keeps the terrain and the end.
+    `sodarace_gym.RecordWalks` is the same wrapper, with the same arguments, that keeps whole walks. Images as observations:
+    `sodarace_gym.TerrainImage`.
 
     ## Arguments
     ```python
@@ -289,16 +292,27 @@ class SodaraceEnv(gym.Env[Observation, str]):
             if self.evaluation is None:
                 self._open_window().show_terrain(self.terrain)
             return None
-        from sodarace_gym.rendering import frames, last_frame, terrain_image
+        if self.render_mode == "rgb_array_list":
+            images = self.walk_images() if self._unshown else []
+            self._unshown = False
+            return images
+        from sodarace_gym.rendering import last_frame, terrain_image
 
         design = None if self.evaluation is None else self.evaluation.design
-        if self.render_mode == "rgb_array":
-            if design is None:
-                return terrain_image(self.terrain)
-            return last_frame(design, self.terrain, self._trajectory(design))
-        if not self._unshown:
-            return []
-        self._unshown = False
+        if design is None:
+            return terrain_image(self.terrain)
+        return last_frame(design, self.terrain, self._trajectory(design))
+
+    def walk_images(self) -> list[NDArray[np.uint8]]:
+        """Draws the whole walk of this episode, in any render mode.
+
+        Returns:
+            Images of shape (height, width, 3), uint8, RGB, 20 for each second; a single one, of the terrain, before the step
+            and after a program that built no walker.
+        """
+        from sodarace_gym.rendering import frames, terrain_image
+
+        design = None if self.evaluation is None else self.evaluation.design
         if design is None:
             return [terrain_image(self.terrain)]
         return list(frames(design, self.terrain, self._trajectory(design)))

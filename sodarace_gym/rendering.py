@@ -9,11 +9,13 @@ bulges when short; a plain muscle is grey and reddens as the body strains it; so
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sodarace_gym import camera
 from sodarace_gym.canvas import PAPER, SKY_LOW, Canvas, Colour, Image, View, mix, pygame, to_image
 from sodarace_gym.physics import DRIVE_RATE, DURATION, FRAME_RATE, JOINT_RADIUS, roll_out, world_arrays
 from sodarace_gym.terrain import Polyline, Terrain
@@ -35,14 +37,22 @@ LENGTHENING: Colour = (230, 97, 1)
 START: Colour = (120, 140, 120)
 
 
+def _surface(view: View, line: Polyline, inwards: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a view shows of a polyline, and the polygon that is solid below (``inwards`` = 1) or above (-1) it."""
+    inside = (line[:, 0] > view.left) & (line[:, 0] < view.right)
+    # Heights just within the view: where its edge meets a vertical face, the other side of the face must not show.
+    within = np.array([np.nextafter(view.left, np.inf), np.nextafter(view.right, -np.inf)])
+    edges = np.stack([[view.left, view.right], np.interp(within, *line.T)], axis=1)
+    shown = np.vstack([edges[:1], line[inside], edges[1:]])
+    depth = min(view.bottom, shown[:, 1].min()) - 1.0 if inwards > 0.0 else max(view.top, shown[:, 1].max()) + 1.0
+    return shown, np.vstack([shown, [[view.right, depth], [view.left, depth]]])
+
+
 def _draw_solid(canvas: Canvas, line: Polyline, inwards: float) -> None:
     """Fills what is below (``inwards`` = 1) or above (-1) a polyline, and hatches its edge."""
     view = canvas.view
-    inside = (line[:, 0] > view.left) & (line[:, 0] < view.right)
-    edges = np.array([[x, np.interp(x, *line.T)] for x in (view.left, view.right)])
-    shown = np.vstack([edges[:1], line[inside], edges[1:]])
-    depth = min(view.bottom, shown[:, 1].min()) - 1.0 if inwards > 0.0 else max(view.top, shown[:, 1].max()) + 1.0
-    canvas.polygon(SOLID, np.vstack([shown, [[view.right, depth], [view.left, depth]]]))
+    shown, solid = _surface(view, line, inwards)
+    canvas.polygon(SOLID, solid)
 
     # Strokes at fixed places of the line, so that they stand still in the world while the camera moves.
     along = np.diff(line, axis=0)
@@ -87,7 +97,8 @@ def _draw_start(canvas: Canvas, terrain: Terrain, x: float) -> None:
     """Draws a dashed line where the walk began."""
     view = canvas.view
     ground = float(np.interp(x, *terrain.floor.T))
-    dashes = np.arange(ground, view.top, 14.0 / view.scale)
+    top = view.top if terrain.ceiling is None else min(view.top, float(np.interp(x, *terrain.ceiling.T)))
+    dashes = np.arange(ground, top - 7.0 / view.scale, 14.0 / view.scale)
     starts = np.stack([np.full_like(dashes, x), dashes], axis=1)
     canvas.strokes([START] * len(dashes), starts, starts + np.array([0.0, 7.0 / view.scale]), np.full(len(dashes), 1.4))
 
@@ -118,6 +129,13 @@ def _draw_walker(
     canvas.discs(mix(JOINT_CORE, SKY_LOW, fade), positions, 0.45 * radius)
 
 
+def _draw_captions(canvas: Canvas, *lines: tuple[str, int]) -> None:
+    """Writes captions, and where there is room, what the colours of muscles mean."""
+    canvas.caption(*lines)
+    if canvas.view.size[0] >= 480:
+        canvas.legend(("shortens", SHORTENING), ("lengthens", LENGTHENING), ("plain", PLAIN))
+
+
 def _usable(design: WalkerDesign, terrain: Terrain, trajectory: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """The frames up to a fault; where there are none, the walker as it was put down."""
     if trajectory is not None:
@@ -130,24 +148,6 @@ def _usable(design: WalkerDesign, terrain: Terrain, trajectory: NDArray[np.float
     return world_arrays(design, terrain, DURATION).joints[None]
 
 
-def _smooth(values: NDArray[np.float64], half_width: int = 12) -> NDArray[np.float64]:
-    """A moving average, with the ends held."""
-    padded = np.pad(values, half_width, mode="edge")
-    return np.convolve(padded, np.full(2 * half_width + 1, 1.0 / (2 * half_width + 1)), mode="valid")
-
-
-def _cameras(terrain: Terrain, trajectory: NDArray[np.float64], size: tuple[int, int]) -> list[View]:
-    """A view for each frame: one scale for the whole walk, following the centre of mass and the ground below it."""
-    extent = np.percentile(np.ptp(trajectory, axis=1), 98, axis=0)
-    scale = min(size[0] / (1.5 * extent[0] + 9.0), size[1] / (1.35 * extent[1] + 5.0))
-    centre = trajectory[:, :, 0].mean(axis=1)
-    around = np.linspace(-6.0, 6.0, 13)
-    ground = _smooth(np.median(np.interp(centre[:, None] + around, *terrain.floor.T), axis=1))
-    width, height = size[0] / scale, size[1] / scale
-    below = min(0.2 * height, 48.0 / scale)
-    return [View(x - 0.5 * width, y - below, scale, size) for x, y in zip(_smooth(centre), ground, strict=True)]
-
-
 def _scenes(
     design: WalkerDesign,
     terrain: Terrain,
@@ -157,7 +157,7 @@ def _scenes(
 ) -> Iterator[pygame.Surface]:
     usable = _usable(design, terrain, trajectory)
     start = float(usable[0, :, 0].mean())
-    cameras = _cameras(terrain, usable, size)
+    cameras = camera.follow(terrain, usable, size)
     for index in range(len(usable) - 1 if last_only else 0, len(usable)):
         positions = usable[index]
         canvas = Canvas(cameras[index])
@@ -165,7 +165,7 @@ def _scenes(
         _draw_start(canvas, terrain, start)
         _draw_walker(canvas, design, positions, index / FRAME_RATE)
         distance = abs(positions[:, 0].mean() - start)
-        canvas.caption((f"{terrain.name}, {index / FRAME_RATE:.1f} s", 20), (f"distance {distance:.1f}", 26))
+        _draw_captions(canvas, (f"{terrain.name}, {index / FRAME_RATE:.1f} s", 20), (f"distance {distance:.1f}", 26))
         yield canvas.finish()
 
 
@@ -202,7 +202,7 @@ def last_frame(
 
 
 def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE) -> Image:
-    """Draws a terrain: 64 units of it, or more where the picture is wider than high.
+    """Draws a terrain around the start: 64 units of it, or more where the picture is wider than high.
 
     Args:
         terrain: The terrain.
@@ -215,13 +215,31 @@ def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE) -> Image
 
 
 def _terrain_scene(terrain: Terrain, size: tuple[int, int]) -> pygame.Surface:
-    scale = min(size[0] / 64.0, size[1] / 20.0)
-    width = size[0] / scale
-    canvas = Canvas(View(-0.5 * width, -48.0 / scale, scale, size), smoothing=3)
+    canvas = Canvas(camera.overview(terrain, size), smoothing=3)
     _draw_terrain(canvas, terrain)
     _draw_start(canvas, terrain, 0.0)
     canvas.caption((terrain.name, 24))
     return canvas.finish()
+
+
+def terrain_observation(terrain: Terrain, size: tuple[int, int]) -> Image:
+    """Draws a terrain for a vision model: what is solid in one dark colour, the open in a light one, no text and no walker.
+
+    The image shows |x| <= 48, like the profile, with the start in the middle of its width. A pixel is ``96 / width`` units wide
+    and high, y = 0 lies one third of the height above the lower edge, so a pixel means the same place in every terrain.
+
+    Args:
+        terrain: The terrain.
+        size: Width and height of the image, pixels.
+
+    Returns:
+        An image of shape (height, width, 3), uint8.
+    """
+    canvas = Canvas(camera.of_observation(size), smoothing=3)
+    for line, inwards in ((terrain.floor, 1.0), (terrain.ceiling, -1.0)):
+        if line is not None:
+            canvas.polygon(SURFACE, _surface(canvas.view, line, inwards)[1])
+    return to_image(canvas.finish())
 
 
 def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: float = DURATION) -> Image:
@@ -249,7 +267,7 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
     sheet = pygame.Surface((n * panel[0] + (n - 1) * gap, panel[1] + gap + track), depth=24)
     sheet.fill(PAPER)
 
-    cameras = _cameras(terrain, usable, panel)
+    cameras = camera.follow(terrain, usable, panel)
     for column, index in enumerate(moments):
         canvas = Canvas(cameras[index], smoothing=3)
         _draw_terrain(canvas, terrain)
@@ -269,16 +287,16 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
     for column, index in enumerate(moments):
         _draw_walker(canvas, design, usable[index], index / FRAME_RATE, fade=0.75 * (1.0 - column / (n - 1)))
     outcome = f"distance {abs(rollout.displacement):.1f}" if rollout.fault is None else rollout.fault
-    canvas.caption((f"{terrain.name}, {duration:g} s, {outcome}", 20))
+    _draw_captions(canvas, (f"{terrain.name}, {duration:g} s, {outcome}", 20))
     sheet.blit(canvas.finish(), (0, panel[1] + gap))
     return to_image(sheet)
 
 
 class Window:
-    """A window that plays walks in real time.
+    """A window that plays walks in real time. The user may resize it, which scales the picture, and close it, for good.
 
     Args:
-        size: Width and height, pixels.
+        size: Width and height, pixels, to begin with.
         title: What stands above it.
     """
 
@@ -286,7 +304,10 @@ class Window:
         pygame.display.init()
         pygame.display.set_caption(title)
         self.size = size
-        self._surface: pygame.Surface | None = pygame.display.set_mode(size)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "no fast renderer")  # fast enough for 20 frames a second
+            surface = pygame.display.set_mode(size, pygame.SCALED | pygame.RESIZABLE)
+        self._surface: pygame.Surface | None = surface
         self._clock = pygame.time.Clock()
 
     @property

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sodarace_gym import rendering
-from sodarace_gym.canvas import Colour, pygame
+from sodarace_gym.canvas import Colour, pygame, to_image
 from sodarace_gym.env import SodaraceEnv
 from sodarace_gym.physics import FRAME_RATE, Rollout, roll_out
 from sodarace_gym.rendering import FRAME_SIZE, Window, film_strip, frames, last_frame, terrain_image
-from sodarace_gym.terrain import TERRAIN_NAMES, make_terrain
+from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
 from sodarace_gym.walker import WalkerDesign, build_design
 
 WIDTH, HEIGHT = FRAME_SIZE
@@ -83,6 +82,34 @@ def test_a_walk_is_drawn_frame_by_frame_and_always_alike() -> None:
     assert np.array_equal(last_frame(triangle(), terrain, rollout.trajectory), walk[-1])
 
 
+def test_solid_ground_reaches_the_edges_of_the_picture() -> None:
+    # A pit that ends exactly where the picture does, and one that is deeper than the picture.
+    floor = [(-1000, 0), (-30, 0), (-30, -90), (-20, -90), (-20, 0), (20, 0), (20, -5), (24, -5), (24, 0), (32, 0)]
+    image = terrain_image(Terrain("Pits", np.array([*floor, (32, -9), (1000, -9)], dtype=float)))
+    scale = WIDTH / 64
+    surface = int(np.flatnonzero((np.abs(image[:, WIDTH // 3].astype(int) - rendering.SURFACE) < 30).all(axis=1))[0])
+    below = image[surface + 30 : surface + int(4 * scale)]
+    solid = (np.abs(below.astype(int) - rendering.SOLID) < 4).all(axis=2)
+    hatched = (np.abs(below.astype(int) - rendering.HATCH) < 30).all(axis=2) | solid
+
+    def columns(left: float, right: float) -> slice:
+        return slice(int((32 + left) * scale) + 4, int((32 + right) * scale) - 4)
+
+    assert not solid[:, columns(-30, -20)].any()
+    assert not solid[:, columns(20, 24)].any()
+    assert hatched[:, columns(24.5, 32)].mean() > 0.95, "solid up to the edge"
+    assert (np.abs(image[-1, columns(-19, 19)].astype(int) - rendering.SOLID) < 4).all(), "filled to the lower edge"
+
+
+def test_the_start_line_ends_at_the_ceiling() -> None:
+    flat = make_terrain("Flat").floor
+    image = terrain_image(Terrain("Low", flat, flat + np.array([0.0, 12.0])))
+    middle = image[:, WIDTH // 2 - 3 : WIDTH // 2 + 3]
+    rows = np.flatnonzero((np.abs(middle.astype(int) - rendering.START).max(axis=2) < 40).any(axis=1))
+    assert rows.size > 20
+    assert (np.abs(image[: rows[0] - 20, WIDTH // 2].astype(int) - rendering.SOLID) < 4).all()
+
+
 def test_images_belong_to_the_caller() -> None:
     first = terrain_image(make_terrain("Flat"))
     first[:] = 0
@@ -103,7 +130,7 @@ def test_muscles_are_coloured_by_what_their_drive_does() -> None:
     terrain = make_terrain("Flat")
 
     def first(design: WalkerDesign) -> NDArray[np.uint8]:
-        return next(frames(design, terrain, None))
+        return next(frames(design, terrain, None))[70:]  # below the legend, which shows all colours
 
     lengthening, shortening = first(triangle(phase=np.pi / 2)), first(triangle(phase=-np.pi / 2))
     still = first(triangle(distance_only=True))
@@ -194,31 +221,28 @@ def test_rgb_array_list_hands_out_each_frame_once() -> None:
     assert len(env.render()) == 1
 
 
-def test_gymnasium_writes_the_list_as_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[tuple[int, float, str]] = []
+def test_gymnasium_writes_the_list_as_a_video(tmp_path: Path) -> None:
+    from gymnasium.utils.save_video import save_video
 
-    class Clip:
-        """Stands in for moviepy, which needs ffmpeg."""
-
-        def __init__(self, images: list[NDArray[np.uint8]], fps: float) -> None:
-            self.images, self.fps = images, fps
-
-        def write_videofile(self, path: str, **_: Any) -> None:
-            written.append((len(self.images), self.fps, path))
-
-    for name in ("moviepy", "moviepy.video", "moviepy.video.io", "moviepy.video.io.ImageSequenceClip"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    sys.modules["moviepy.video.io.ImageSequenceClip"].ImageSequenceClip = Clip  # type: ignore[attr-defined]
-    monkeypatch.delitem(sys.modules, "gymnasium.utils.save_video", raising=False)
-    save_video = importlib.import_module("gymnasium.utils.save_video").save_video
-    monkeypatch.delitem(sys.modules, "gymnasium.utils.save_video")  # it must not keep the stand-in
     env = SodaraceEnv("Flat", render_mode="rgb_array_list", duration=1.0)
     env.reset(seed=0)
     env.step(PROGRAM)
     save_video(env.render(), str(tmp_path), fps=env.metadata["render_fps"])
-    ((images, fps, path),) = written
-    assert (images, fps) == (FRAME_RATE + 1, FRAME_RATE)
-    assert path.startswith(str(tmp_path))
+    (path,) = tmp_path.iterdir()
+    count, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    assert count == FRAME_RATE + 1
+    assert seconds == pytest.approx(count / FRAME_RATE, abs=0.01)
+
+
+def test_walk_images_are_there_in_every_mode() -> None:
+    env = SodaraceEnv("Flat", duration=0.5)
+    env.reset(seed=0)
+    (before,) = env.walk_images()
+    assert np.array_equal(before, terrain_image(env.terrain))
+    env.step(PROGRAM)
+    walk = env.walk_images()
+    assert len(walk) == FRAME_RATE // 2 + 1
+    assert all(np.array_equal(first, second) for first, second in zip(walk, env.walk_images(), strict=True))
 
 
 def test_rendering_without_a_mode_warns_and_returns_nothing() -> None:
@@ -277,3 +301,27 @@ def test_closing_the_window_ends_the_walk() -> None:
     assert not pygame.display.get_init()
     window.show_terrain(terrain)
     window.close()
+
+
+def test_a_resized_window_goes_on_showing() -> None:
+    window = Window((320, 200))
+    assert pygame.display.get_surface().get_flags() & pygame.RESIZABLE
+    pygame.event.post(pygame.event.Event(pygame.VIDEORESIZE, size=(900, 700), w=900, h=700))
+    window.show_terrain(make_terrain("Flat"))
+    assert window.is_open
+    expected = terrain_image(make_terrain("Flat"), (320, 200))
+    assert np.array_equal(to_image(pygame.display.get_surface()), expected)
+    window.close()
+
+
+def test_episodes_go_on_after_the_user_has_closed_the_window() -> None:
+    env = SodaraceEnv("Flat", render_mode="human", duration=10.0)
+    env.reset(seed=0)
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    env.step(PROGRAM)
+    assert not pygame.display.get_init()
+    env.reset()
+    *_, info = env.step(PROGRAM)
+    assert info["error"] is None
+    assert not pygame.display.get_init(), "a closed window stays closed"
+    env.close()
