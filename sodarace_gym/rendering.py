@@ -9,7 +9,7 @@ bulges when short; a plain muscle is grey and reddens as the body strains it; so
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,23 +201,53 @@ def last_frame(
     return to_image(next(_scenes(design, terrain, trajectory, size, last_only=True)))
 
 
-def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE) -> Image:
-    """Draws a terrain: 64 units of it, or more where the picture is wider than high.
+def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE, span: float = 64.0) -> Image:
+    """Draws a terrain around the start.
 
     Args:
         terrain: The terrain.
         size: Width and height of the image, pixels.
+        span: Width of what is shown, walker units; more is shown where the picture is very wide.
 
     Returns:
         An image of shape (height, width, 3), uint8.
     """
-    return to_image(_terrain_scene(terrain, size))
+    return to_image(_terrain_scene(terrain, size, span))
 
 
-def _terrain_scene(terrain: Terrain, size: tuple[int, int]) -> pygame.Surface:
-    scale = min(size[0] / 64.0, size[1] / 20.0)
+def terrain_sheet(terrains: Sequence[Terrain], columns: int = 3, size: tuple[int, int] = (400, 150)) -> Image:
+    """Draws terrains side by side in one image, row by row.
+
+    Args:
+        terrains: The terrains, at least one.
+        columns: How many stand in a row.
+        size: Width and height of each picture, pixels.
+
+    Returns:
+        An image of shape (height, width, 3), uint8.
+
+    Raises:
+        ValueError: There are no terrains, or ``columns`` is less than 1.
+    """
+    if not terrains or columns < 1:
+        raise ValueError(f"expected at least one terrain and one column, got {len(terrains)} and {columns}.")
+    gap = 4
+    rows = math.ceil(len(terrains) / columns)
+    sheet = pygame.Surface((columns * (size[0] + gap) - gap, rows * (size[1] + gap) - gap), depth=24)
+    sheet.fill(PAPER)
+    for index, terrain in enumerate(terrains):
+        row, column = divmod(index, columns)
+        sheet.blit(_terrain_scene(terrain, size, 112.0), (column * (size[0] + gap), row * (size[1] + gap)))
+    return to_image(sheet)
+
+
+def _terrain_scene(terrain: Terrain, size: tuple[int, int], span: float = 64.0) -> pygame.Surface:
+    scale = min(size[0] / span, size[1] * 3.2 / span)
     width = size[0] / scale
-    canvas = Canvas(View(-0.5 * width, -48.0 / scale, scale, size), smoothing=3)
+    shown = terrain.floor[np.abs(terrain.floor[:, 0]) < 0.5 * width, 1]
+    # Low enough for the scale of distances and for what is below the start: trenches and falling ground.
+    bottom = min(-48.0 / scale, float(shown.min(initial=0.0)) - 12.0 / scale)
+    canvas = Canvas(View(-0.5 * width, bottom, scale, size), smoothing=3)
     _draw_terrain(canvas, terrain)
     _draw_start(canvas, terrain, 0.0)
     canvas.caption((terrain.name, 24))
