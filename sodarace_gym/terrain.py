@@ -105,6 +105,8 @@ class Terrain:
         floor = np.asarray(heights, dtype=np.float64)
         if floor.ndim != 1 or len(floor) < 2:
             raise ValueError(f"heights: expected an array of shape (points >= 2,), got shape {floor.shape}.")
+        if not np.isfinite(floor).all():
+            raise ValueError(f"heights: expected finite heights, got {floor[~np.isfinite(floor)][0]}.")
         reach = 0.5 * (len(floor) - 1) * spacing
         if not 0.0 < reach < WORLD_HALF_WIDTH:
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -14,6 +15,9 @@ from sodarace_gym.terrain import SKY, START_HALF_WIDTH, WORLD_HALF_WIDTH, Polyli
 COURSE_LENGTH = 200.0
 """How far a family's features reach beyond the start area on either side, walker units: twice what the fastest known walkers
 cover in an episode. Beyond, the ground goes on level."""
+
+SUMMIT = 150.0
+"""No ground rises higher than this, walker units: a walker on top still stands well below the sky."""
 
 Points = list[tuple[float, float]]
 
@@ -51,7 +55,7 @@ class Grade(NamedTuple):
 
     def value(self, difficulty: float) -> float:
         """The value at a difficulty."""
-        return self.easy + (self.hard - self.easy) * difficulty
+        return (1.0 - difficulty) * self.easy + difficulty * self.hard  # in this form both ends are exact
 
 
 def graded(easy: float, hard: float, unit: str, meaning: str, least: float = 0.0, most: float = 100.0) -> Any:
@@ -77,7 +81,7 @@ class TerrainFamily:
         for parameter, grade in self.grades().items():
             value = getattr(self, parameter)
             # Written so that NaN, too, is outside.
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not grade.least <= value <= grade.most:
+            if isinstance(value, bool) or not isinstance(value, Real) or not grade.least <= value <= grade.most:
                 raise ValueError(
                     f"{self.name}, {parameter}: expected {grade.least:g} to {grade.most:g} {grade.unit}, got {value!r}; "
                     f"at difficulty 0 it is {grade.easy:g}, at difficulty 1 {grade.hard:g}."
@@ -122,7 +126,7 @@ class TerrainFamily:
         """
         rng = np.random.default_rng(seed)
         right, left = self.stretch(rng, COURSE_LENGTH), self.stretch(rng, COURSE_LENGTH)
-        floor = _both_sides(right.floor, left.floor)
+        floor = _both_sides(*([(x, min(y, SUMMIT)) for x, y in side.floor] for side in (right, left)))
         if right.ceiling is None and left.ceiling is None:
             return Terrain(self.name, floor)
         mouth = [(0.0, SKY)]
@@ -135,7 +139,7 @@ def check_difficulty(difficulty: float) -> None:
     Raises:
         ValueError: It is no number from 0 to 1.
     """
-    if isinstance(difficulty, bool) or not isinstance(difficulty, (int, float)) or not 0.0 <= difficulty <= 1.0:
+    if isinstance(difficulty, bool) or not isinstance(difficulty, Real) or not 0.0 <= difficulty <= 1.0:
         raise ValueError(f"difficulty: expected a number from 0 (easiest) to 1 (hardest), got {difficulty!r}.")
 
 
