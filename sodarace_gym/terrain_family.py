@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -20,6 +19,8 @@ SUMMIT = 150.0
 """No ground rises higher than this, walker units: a walker on top still stands well below the sky."""
 
 Points = list[tuple[float, float]]
+
+_NUMBERS = (int, float, np.integer, np.floating)
 
 
 class Stretch(NamedTuple):
@@ -81,11 +82,12 @@ class TerrainFamily:
         for parameter, grade in self.grades().items():
             value = getattr(self, parameter)
             # Written so that NaN, too, is outside.
-            if isinstance(value, bool) or not isinstance(value, Real) or not grade.least <= value <= grade.most:
+            if isinstance(value, bool) or not isinstance(value, _NUMBERS) or not grade.least <= value <= grade.most:
                 raise ValueError(
                     f"{self.name}, {parameter}: expected {grade.least:g} to {grade.most:g} {grade.unit}, got {value!r}; "
                     f"at difficulty 0 it is {grade.easy:g}, at difficulty 1 {grade.hard:g}."
                 )
+            object.__setattr__(self, parameter, float(value))  # a float32 would make all that follows less precise
 
     @classmethod
     def grades(cls) -> dict[str, Grade]:
@@ -107,7 +109,7 @@ class TerrainFamily:
         grades = cls.grades()
         if unknown := sorted(set(parameters) - set(grades)):
             raise ValueError(f"{cls.name} has no parameter {unknown[0]!r}; expected one of {', '.join(grades)}.")
-        return cls(**({name: grade.value(difficulty) for name, grade in grades.items()} | parameters))
+        return cls(**({name: grade.value(float(difficulty)) for name, grade in grades.items()} | parameters))
 
     def stretch(self, rng: np.random.Generator, length: float) -> Stretch:
         """Draws what lies on one side of the start.
@@ -139,7 +141,7 @@ def check_difficulty(difficulty: float) -> None:
     Raises:
         ValueError: It is no number from 0 to 1.
     """
-    if isinstance(difficulty, bool) or not isinstance(difficulty, Real) or not 0.0 <= difficulty <= 1.0:
+    if isinstance(difficulty, bool) or not isinstance(difficulty, _NUMBERS) or not 0.0 <= difficulty <= 1.0:
         raise ValueError(f"difficulty: expected a number from 0 (easiest) to 1 (hardest), got {difficulty!r}.")
 
 
