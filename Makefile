@@ -69,6 +69,8 @@ benchmarks: $(STAMP_ELM) ## Run the benchmarks that need no finished run; each p
 	$(PY) -m benchmarks.generators
 	@echo "==> Asking whether the terrains ask for different walkers"
 	$(PY) -m benchmarks.terrains
+	@echo "==> Asking whether difficulty orders the terrains"
+	$(PY) -m benchmarks.difficulty
 	@echo "==> Building the paper's walkers"
 	$(PY) -m benchmarks.paper_walkers
 

@@ -28,7 +28,8 @@ from elm_rl.run_directory import SUMMARY_FILE, open_run_directory, write_config,
 from elm_rl.seeds import SEED_NAMES, load_seed
 from elm_rl.tensorboard import ScalarLog
 from sodarace_gym.evaluation import Evaluation, Evaluator
-from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrain import Terrain, make_terrain
+from sodarace_gym.terrain_families import ALL_TERRAIN_NAMES
 
 # A resumed run may set these anew. Operators, shares and iterations have their own rule: see _enter_phase.
 _MAY_CHANGE = ("iterations", "operators", "shares", "checkpoint_every", "n_jobs", "out", "resume", "progress")
@@ -73,7 +74,7 @@ class EvolveConfig:
 
     def __post_init__(self) -> None:
         _one_of("seeds", self.seeds, SEED_NAMES)
-        _one_of("terrain", (self.terrain,), TERRAIN_NAMES)
+        _one_of("terrain", (self.terrain,), ALL_TERRAIN_NAMES)
         for name in ("seeds", "operators"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):

@@ -23,7 +23,8 @@ from elm_rl.evolution_state import MEASURES, make_archive
 from elm_rl.language_model import decode_program, load_language_model, sample_completions, start_id
 from elm_rl.run_directory import write_json
 from sodarace_gym.evaluation import Evaluation, Evaluator
-from sodarace_gym.terrain import TERRAIN_NAMES, Terrain
+from sodarace_gym.terrain import Terrain
+from sodarace_gym.terrain_families import ALL_TERRAIN_NAMES
 
 
 class ProgramEvaluator(Protocol):
@@ -73,8 +74,8 @@ class SampleConfig:
             raise ConfigError(
                 f"temperature is {self.temperature} and top_p {self.top_p}; expected 0 or more, and above 0 up to 1."
             )
-        if self.terrain is not None and self.terrain not in TERRAIN_NAMES:
-            raise ConfigError(f"There is no terrain {self.terrain!r}; the terrains are {', '.join(TERRAIN_NAMES)}.")
+        if self.terrain is not None and self.terrain not in ALL_TERRAIN_NAMES:
+            raise ConfigError(f"There is no terrain {self.terrain!r}; the terrains are {', '.join(ALL_TERRAIN_NAMES)}.")
         if self.corpus is not None and not self.measure:
             raise ConfigError("corpus is only used with measure; add --measure, or leave --corpus out.")
         if not 0 < self.duration < math.inf or self.n_jobs == 0 or self.n_jobs < -1:

@@ -1,7 +1,8 @@
 """Sodarace as Gymnasium environments: the agent writes a program, the program builds a walker, the walker walks.
 
-Importing the package registers the environments ``Sodarace-{Flat,LeftWall,RightWall,Bumpy,Tunnel}-v0`` and does little else:
-the names below load what they need when they are first used.
+Importing the package registers the environments ``Sodarace-{Flat,LeftWall,RightWall,Bumpy,Tunnel}-v0`` of the paper,
+``Sodarace-<Family>-v0`` for each of the families beyond it and ``Sodarace-Random-v0``, and does little else: the names below
+load what they need when they are first used.
 
 Example:
     >>> import gymnasium as gym
@@ -28,11 +29,17 @@ if TYPE_CHECKING:
     from sodarace_gym.evaluation import Evaluator as Evaluator
     from sodarace_gym.observation_wrappers import TerrainImage as TerrainImage
     from sodarace_gym.program import compile_program as compile_program
+    from sodarace_gym.random_terrain_env import RandomTerrainEnv as RandomTerrainEnv
     from sodarace_gym.recording import RecordWalks as RecordWalks
     from sodarace_gym.spaces import WalkerPrograms as WalkerPrograms
     from sodarace_gym.terrain import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrain import Terrain as Terrain
     from sodarace_gym.terrain import make_terrain as make_terrain
+    from sodarace_gym.terrain_distribution import TerrainDistribution as TerrainDistribution
+    from sodarace_gym.terrain_distribution import TerrainDraw as TerrainDraw
+    from sodarace_gym.terrain_distribution import terrain_split as terrain_split
+    from sodarace_gym.terrain_families import FAMILIES as FAMILIES
+    from sodarace_gym.terrain_family import TerrainFamily as TerrainFamily
     from sodarace_gym.walker import Muscle as Muscle
     from sodarace_gym.walker import WalkerDesign as WalkerDesign
     from sodarace_gym.walker import build_design as build_design
@@ -45,30 +52,41 @@ _HOMES = {
     "BoxActions": "action_wrappers",
     "Evaluation": "evaluation",
     "Evaluator": "evaluation",
+    "FAMILIES": "terrain_families",
     "Muscle": "walker",
     "ProgramError": "errors",
+    "RandomTerrainEnv": "random_terrain_env",
     "RecordWalks": "recording",
     "SodaraceEnv": "env",
     "TERRAIN_NAMES": "terrain",
     "Terrain": "terrain",
+    "TerrainDistribution": "terrain_distribution",
+    "TerrainDraw": "terrain_distribution",
+    "TerrainFamily": "terrain_family",
     "TerrainImage": "observation_wrappers",
     "WalkerDesign": "walker",
     "WalkerPrograms": "spaces",
     "build_design": "walker",
     "compile_program": "program",
     "make_terrain": "terrain",
+    "terrain_split": "terrain_distribution",
 }
 
 __all__ = [
+    "FAMILIES",
     "TERRAIN_NAMES",
     "BoxActions",
     "Evaluation",
     "Evaluator",
     "Muscle",
     "ProgramError",
+    "RandomTerrainEnv",
     "RecordWalks",
     "SodaraceEnv",
     "Terrain",
+    "TerrainDistribution",
+    "TerrainDraw",
+    "TerrainFamily",
     "TerrainImage",
     "WalkerDesign",
     "WalkerPrograms",
@@ -76,6 +94,7 @@ __all__ = [
     "build_design",
     "compile_program",
     "make_terrain",
+    "terrain_split",
 ]
 
 

@@ -54,12 +54,12 @@ def _smooth(values: NDArray[np.float64], half_width: int = 12) -> NDArray[np.flo
     return np.convolve(padded, np.full(2 * half_width + 1, 1.0 / (2 * half_width + 1)), mode="valid")
 
 
-def overview(terrain: Terrain, size: tuple[int, int]) -> View:
-    """A view of a terrain around the start: 64 units wide, or more where the picture is wider than high.
+def overview(terrain: Terrain, size: tuple[int, int], span: float = 64.0) -> View:
+    """A view of a terrain around the start: ``span`` units wide, or more where the picture is wider than high.
 
     It looks down as far as the ground goes, but keeps the start in the lower two thirds of the picture.
     """
-    scale = min(size[0] / 64.0, size[1] / 20.0)
+    scale = min(size[0] / span, size[1] * 3.2 / span)
     width, height = np.array(size) / scale
     near = np.linspace(-0.5 * width, 0.5 * width, 129)
     lowest = np.interp(near, *terrain.floor.T).min()

@@ -92,8 +92,10 @@ class SodaraceEnv(gym.Env[Observation, str]):
     | `terrain`                 | the name of the terrain, also in the info of `reset`                            |
 
     ## Starting State
-    The terrain is fixed for the life of an environment, whatever the seed of `reset`; only `Bumpy` has random parts, drawn with
-    `terrain_seed`. `reset(options={"terrain_seed": n})` draws another terrain of the family for that one episode.
+    The terrain is fixed for the life of an environment, whatever the seed of `reset`. Options of `reset` choose another for
+    that one episode: `{"terrain_seed": n, "difficulty": d}` (both or one) another of the family, `{"terrain": terrain}` any
+    `Terrain`. Of the paper's five only `Bumpy` has random parts, and none has a difficulty. `Sodarace-Random-v0` draws a
+    terrain at each reset; see `RandomTerrainEnv`.
 
     ## Episode End
     Every episode ends after one step (`terminated` is True). The observation it ends with is that of the same terrain. A second
@@ -124,10 +126,12 @@ class SodaraceEnv(gym.Env[Observation, str]):
     | `duration`       | `float`          | `10.0`   | simulated seconds that the muscles work                         |
     | `invalid_reward` | `float`          | `0.0`    | reward of a program that fails                                  |
     | `terrain_seed`   | `int`            | `0`      | seed of what is random in the family                            |
+    | `difficulty`     | `float`, `None`  | `None`   | 0 to 1, `None` means 0.5; for families beyond the paper's five  |
 
     ## Determinism
     The same program on the same terrain earns the same `float` on the same type of machine: in every process and thread, and
-    whatever was evaluated before. Rendering changes nothing. Seeds matter to `action_space.sample()` only.
+    whatever was evaluated before. Rendering changes nothing. Seeds matter to `action_space.sample()` only (and to the draws of
+    `Sodarace-Random-v0`).
 
     ## Version History
     * v0: first release; rewards may still change while the version of the package is below 1.0.
@@ -157,6 +161,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
         duration: float = DURATION,
         invalid_reward: float = 0.0,
         terrain_seed: int = 0,
+        difficulty: float | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = ", ".join(self.metadata["render_modes"])
@@ -168,10 +173,13 @@ class SodaraceEnv(gym.Env[Observation, str]):
         self.render_mode = render_mode
         self.duration = float(duration)
         self.invalid_reward = float(invalid_reward)
-        self._family = terrain.name if isinstance(terrain, Terrain) else terrain
-        self._own_terrain = terrain if isinstance(terrain, Terrain) else make_terrain(terrain, _seed(terrain_seed))
-        self._is_drawn = isinstance(terrain, str)
+        if isinstance(terrain, Terrain) and difficulty is not None:
+            raise ValueError("difficulty: a Terrain has none; name a family instead.")
+        self._family = None if isinstance(terrain, Terrain) else terrain
+        self._own_draw = {"terrain_seed": _seed(terrain_seed), "difficulty": difficulty}
+        self._own_terrain = terrain if isinstance(terrain, Terrain) else _make(terrain, self._own_draw)
         self.terrain = self._own_terrain  # of this episode
+        self._terrain_info: dict[str, Any] = {}  # what there is to say about it besides its name
         self.evaluation: Evaluation | None = None  # of this episode's program; None before the step
 
         self.action_space = WalkerPrograms()
@@ -191,33 +199,43 @@ class SodaraceEnv(gym.Env[Observation, str]):
         """Starts an episode.
 
         Args:
-            seed: Seed of ``np_random``, as everywhere in Gymnasium; no terrain depends on it.
-            options: ``{"terrain_seed": n}`` draws another terrain of the family for this episode.
+            seed: Seed of ``np_random``, as everywhere in Gymnasium; only ``Sodarace-Random-v0`` draws terrains from it.
+            options: What is to be another terrain for this episode; see the class.
 
         Returns:
             The terrain's profile, and an info with the terrain's name.
 
         Raises:
-            ValueError: An option is unknown, or a terrain of the caller's own is to be drawn again.
+            ValueError: An option is unknown or out of range, or a terrain of the caller's own is to be drawn again.
         """
         super().reset(seed=seed)
         options = dict(options or {})
-        self.terrain = self._own_terrain
-        if "terrain_seed" in options:
-            terrain_seed = _seed(options.pop("terrain_seed"))
-            if not self._is_drawn:
-                raise ValueError(
-                    "options: this environment was given a Terrain, which no seed can change; name a family instead."
-                )
-            self.terrain = make_terrain(self._family, terrain_seed)
-        if options:
-            raise ValueError(f"options: expected 'terrain_seed' or nothing, got {', '.join(map(repr, options))}.")
+        if unknown := [name for name in options if name not in self._OPTIONS]:
+            expected = ", ".join(map(repr, self._OPTIONS))
+            raise ValueError(f"options: expected none or some of {expected}, got {', '.join(map(repr, unknown))}.")
+        self.terrain, self._terrain_info = self._choose_terrain(options)
         self.evaluation = None
         self._in_episode = True
         self._unshown = True
         if self.render_mode == "human":
             self._open_window().show_terrain(self.terrain)
-        return self._observation(), {"terrain": self.terrain.name}
+        return self._observation(), {"terrain": self.terrain.name} | self._terrain_info
+
+    _OPTIONS: ClassVar[tuple[str, ...]] = ("terrain_seed", "difficulty", "terrain")
+
+    def _choose_terrain(self, options: dict[str, Any]) -> tuple[Terrain, dict[str, Any]]:
+        """The terrain of the episode that begins, and what there is to say about it besides its name."""
+        if not options:
+            return self._own_terrain, {}
+        if "terrain" in options:
+            if len(options) > 1 or not isinstance(options["terrain"], Terrain):
+                raise ValueError("options: expected a Terrain as 'terrain', and then no other option.")
+            return options["terrain"], {}
+        if self._family is None:
+            raise ValueError(
+                "options: this environment was given a Terrain, which no seed can change; name a family instead."
+            )
+        return _make(self._family, self._own_draw | options), {}
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Runs a program and lets its walker walk.
@@ -272,6 +290,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
             "error": None if error is None else error.kind,
             "error_message": None if error is None else error.message,
             "terrain": self.terrain.name,
+            **self._terrain_info,
         }
 
     def render(self) -> Any:
@@ -342,6 +361,10 @@ class SodaraceEnv(gym.Env[Observation, str]):
             self._window.close()
             self._window = None
         self._evaluator.close()
+
+
+def _make(family: str, draw: dict[str, Any]) -> Terrain:
+    return make_terrain(family, _seed(draw["terrain_seed"]), draw["difficulty"])
 
 
 def _seed(value: Any) -> int:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import gymnasium as gym
 
 from sodarace_gym.terrain import TERRAIN_NAMES
+from sodarace_gym.terrain_families import FAMILIES
 
-ENVIRONMENT_IDS = {f"Sodarace-{terrain}-v0": terrain for terrain in TERRAIN_NAMES}
-"""Every id and the terrain family it stands for."""
+ENVIRONMENT_IDS = {f"Sodarace-{terrain}-v0": terrain for terrain in (*TERRAIN_NAMES, *FAMILIES)}
+"""Every id that stands for a terrain family, and the family's name: the paper's five first."""
+RANDOM_ID = "Sodarace-Random-v0"
+"""The id of the environment that draws a terrain at each reset."""
 
 
 def register_environments() -> None:
-    """Registers every id of ``ENVIRONMENT_IDS`` with Gymnasium; ids that are registered already are left alone."""
+    """Registers every id with Gymnasium; ids that are registered already are left alone."""
+    # Classes are named and not passed, so that registering imports neither the physics nor the sandbox.
     for environment_id, terrain in ENVIRONMENT_IDS.items():
         if environment_id not in gym.registry:
-            # The class is named and not passed, so that registering imports neither the physics nor the sandbox.
             gym.register(id=environment_id, entry_point="sodarace_gym.env:SodaraceEnv", kwargs={"terrain": terrain})
+    if RANDOM_ID not in gym.registry:
+        gym.register(id=RANDOM_ID, entry_point="sodarace_gym.random_terrain_env:RandomTerrainEnv")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,21 +201,48 @@ def last_frame(
     return to_image(next(_scenes(design, terrain, trajectory, size, last_only=True)))
 
 
-def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE) -> Image:
-    """Draws a terrain around the start: 64 units of it, or more where the picture is wider than high.
+def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE, span: float = 64.0) -> Image:
+    """Draws a terrain around the start.
 
     Args:
         terrain: The terrain.
         size: Width and height of the image, pixels.
+        span: Width of what is shown, walker units; more is shown where the picture is very wide.
 
     Returns:
         An image of shape (height, width, 3), uint8.
     """
-    return to_image(_terrain_scene(terrain, size))
+    return to_image(_terrain_scene(terrain, size, span))
 
 
-def _terrain_scene(terrain: Terrain, size: tuple[int, int]) -> pygame.Surface:
-    canvas = Canvas(camera.overview(terrain, size), smoothing=3)
+def terrain_sheet(terrains: Sequence[Terrain], columns: int = 3, size: tuple[int, int] = (400, 150)) -> Image:
+    """Draws terrains side by side in one image, row by row.
+
+    Args:
+        terrains: The terrains, at least one.
+        columns: How many stand in a row.
+        size: Width and height of each picture, pixels.
+
+    Returns:
+        An image of shape (height, width, 3), uint8.
+
+    Raises:
+        ValueError: There are no terrains, or ``columns`` is less than 1.
+    """
+    if not terrains or columns < 1:
+        raise ValueError(f"expected at least one terrain and one column, got {len(terrains)} and {columns}.")
+    gap = 4
+    rows = math.ceil(len(terrains) / columns)
+    sheet = pygame.Surface((columns * (size[0] + gap) - gap, rows * (size[1] + gap) - gap), depth=24)
+    sheet.fill(PAPER)
+    for index, terrain in enumerate(terrains):
+        row, column = divmod(index, columns)
+        sheet.blit(_terrain_scene(terrain, size, 112.0), (column * (size[0] + gap), row * (size[1] + gap)))
+    return to_image(sheet)
+
+
+def _terrain_scene(terrain: Terrain, size: tuple[int, int], span: float = 64.0) -> pygame.Surface:
+    canvas = Canvas(camera.overview(terrain, size, span), smoothing=3)
     _draw_terrain(canvas, terrain)
     _draw_start(canvas, terrain, 0.0)
     canvas.caption((terrain.name, 24))

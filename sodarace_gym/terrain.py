@@ -7,11 +7,14 @@ walkers start alike; what makes a terrain a terrain begins beyond it and stays w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Polyline = NDArray[np.float64]
 
@@ -34,6 +37,9 @@ PROFILE_MAX_HEIGHT = 32.0
 @dataclass(frozen=True, eq=False)
 class Terrain:
     """Ground and ceiling of one world.
+
+    A terrain of your own is made from polylines, by the constructor, from a heightmap (:meth:`from_heightmap`) or from a file
+    (:meth:`load`). Keep the ground at height 0 around x = 0: walkers are put down there.
 
     Attributes:
         name: The family it comes from.
@@ -77,6 +83,95 @@ class Terrain:
         """What makes two terrains the same ground, whatever their names; hashable."""
         return self.floor.tobytes(), b"" if self.ceiling is None else self.ceiling.tobytes()
 
+    @classmethod
+    def from_heightmap(
+        cls, heights: ArrayLike, spacing: float = 1.0, ceiling: ArrayLike | None = None, name: str = "Heightmap"
+    ) -> Terrain:
+        """Makes a terrain from heights at equal distances, with the middle of the map at x = 0.
+
+        The map is raised or lowered as a whole until its highest ground in the start area is at height 0, so that every
+        walker is put down above the ground. To both sides the ground goes on level to the ends of the world.
+
+        Args:
+            heights: Heights of the floor, shape (points >= 2,), walker units, from left to right.
+            spacing: Distance between neighbouring heights, walker units.
+            ceiling: Heights of the ceiling at the same places, shape (points,); None for open sky.
+            name: The terrain's name.
+
+        Raises:
+            ValueError: A shape is wrong, a value is not finite, the map reaches beyond the world, or the ceiling is not above
+                the floor everywhere.
+        """
+        floor = np.asarray(heights, dtype=np.float64)
+        if floor.ndim != 1 or len(floor) < 2:
+            raise ValueError(f"heights: expected an array of shape (points >= 2,), got shape {floor.shape}.")
+        if not np.isfinite(floor).all():
+            raise ValueError(f"heights: expected finite heights, got {floor[~np.isfinite(floor)][0]}.")
+        reach = 0.5 * (len(floor) - 1) * spacing
+        if not 0.0 < reach < WORLD_HALF_WIDTH:
+            raise ValueError(
+                f"spacing: {len(floor)} heights {spacing:g} apart reach from {-reach:g} to {reach:g}; expected a positive "
+                f"spacing that keeps them within +-{WORLD_HALF_WIDTH:g}."
+            )
+        inner = np.linspace(-reach, reach, len(floor))
+        xs = np.concatenate([[-WORLD_HALF_WIDTH], inner, [WORLD_HALF_WIDTH]])
+        # Straight pieces are highest at a vertex or where the start area ends.
+        edges = np.interp([-START_HALF_WIDTH, START_HALF_WIDTH], inner, floor)
+        base = max(edges.max(), floor[np.abs(inner) <= START_HALF_WIDTH].max(initial=-np.inf))
+        lines = [floor]
+        if ceiling is not None:
+            roof = np.asarray(ceiling, dtype=np.float64)
+            if roof.shape != floor.shape:
+                raise ValueError(
+                    f"ceiling: expected as many heights as the floor's {len(floor)}, got shape {roof.shape}."
+                )
+            lines.append(roof)
+        return cls(name, *(np.stack([xs, np.pad(line, 1, mode="edge") - base], axis=1) for line in lines))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The terrain in JSON's types: ``name``, ``floor`` and ``ceiling``; :meth:`from_dict` gives an equal terrain back."""
+        ceiling = None if self.ceiling is None else self.ceiling.tolist()
+        return {"name": self.name, "floor": self.floor.tolist(), "ceiling": ceiling}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Terrain:
+        """Makes a terrain from what :meth:`to_dict` returns; ``ceiling`` may be left out.
+
+        Raises:
+            ValueError: A key is missing or unknown, a value is no polyline, or the terrain is not valid.
+        """
+        keys = set(value) if isinstance(value, Mapping) else set()
+        if not {"name", "floor"} <= keys <= {"name", "floor", "ceiling"}:
+            given = ", ".join(sorted(map(str, keys))) or type(value).__name__
+            raise ValueError(f"terrain: expected the keys name, floor and, if there is one, ceiling, got {given}.")
+        lines = []
+        for key in ("floor", "ceiling"):
+            try:
+                line = None if value.get(key) is None else np.array(value[key], dtype=np.float64)
+            except (TypeError, ValueError):
+                raise ValueError(f"{key}: expected a list of points [x, y], got something else.") from None
+            lines.append(line)
+        if lines[0] is None:
+            raise ValueError("floor: expected a list of points [x, y], got nothing.")
+        return cls(str(value["name"]), lines[0], lines[1])
+
+    def save(self, path: Path | str) -> None:
+        """Writes the terrain to a JSON file."""
+        Path(path).write_text(json.dumps(self.to_dict()) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path | str) -> Terrain:
+        """Reads a terrain from a JSON file: an object with ``name``, ``floor`` and, unless the sky is open, ``ceiling``.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It holds no JSON or no terrain.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
     def mirrored(self) -> Terrain:
         """The terrain seen in a mirror at x = 0. LeftWall and RightWall swap names; others are marked."""
         swaps = {"LeftWall": "RightWall", "RightWall": "LeftWall", "Flat": "Flat", "Tunnel": "Tunnel"}
@@ -106,10 +201,12 @@ class Terrain:
 
 
 def _flat(rng: np.random.Generator) -> Terrain:
+    """Level ground under open sky."""
     return Terrain("Flat", np.array([[-WORLD_HALF_WIDTH, 0.0], [WORLD_HALF_WIDTH, 0.0]]))
 
 
 def _left_wall(rng: np.random.Generator) -> Terrain:
+    """A wall 16 units to the left of the start; the right is open."""
     wall = -START_HALF_WIDTH
     return Terrain(
         "LeftWall",
@@ -118,6 +215,7 @@ def _left_wall(rng: np.random.Generator) -> Terrain:
 
 
 def _right_wall(rng: np.random.Generator) -> Terrain:
+    """A wall 16 units to the right of the start; the left is open."""
     return _left_wall(rng).mirrored()
 
 
@@ -130,6 +228,8 @@ BUMPS_HALF_WIDTH = 400.0
 
 
 def _bumpy(rng: np.random.Generator) -> Terrain:
+    """Bumps of 2 to 6 units on both sides of the start."""
+
     def side() -> list[tuple[float, float]]:
         points, x, peak = [(START_HALF_WIDTH, 0.0)], START_HALF_WIDTH, True
         while x < BUMPS_HALF_WIDTH:
@@ -147,35 +247,52 @@ TUNNEL_HEIGHT = 5.0
 
 
 def _tunnel(rng: np.random.Generator) -> Terrain:
+    """A ceiling 5 units high on both sides of the start."""
     low, high, mouth, end = TUNNEL_HEIGHT, SKY, START_HALF_WIDTH, WORLD_HALF_WIDTH
     ceiling = np.array([[-end, low], [-mouth, low], [-mouth, high], [mouth, high], [mouth, low], [end, low]])
     return Terrain("Tunnel", _flat(rng).floor, ceiling)
 
 
-_FAMILIES: dict[str, Callable[[np.random.Generator], Terrain]] = {
+PAPER_FAMILIES: dict[str, Callable[[np.random.Generator], Terrain]] = {
     "Flat": _flat,
     "LeftWall": _left_wall,
     "RightWall": _right_wall,
     "Bumpy": _bumpy,
     "Tunnel": _tunnel,
 }
-TERRAIN_NAMES = tuple(_FAMILIES)
+"""What makes each of the paper's terrains; their docstrings say what they are."""
+TERRAIN_NAMES = tuple(PAPER_FAMILIES)
 """The paper's five terrains."""
 
 
-def make_terrain(name: str, seed: int = 0) -> Terrain:
+def make_terrain(name: str, seed: int = 0, difficulty: float | None = None, **parameters: float) -> Terrain:
     """Makes a terrain of a family.
 
     Args:
-        name: One of ``TERRAIN_NAMES``.
-        seed: Seed of what is random in the family (only Bumpy is); the same seed gives the same terrain.
+        name: One of ``TERRAIN_NAMES`` or of ``terrain_families.FAMILIES``.
+        seed: Seed of what is random in the family (of the paper's five only Bumpy is); the same seed gives the same terrain.
+        difficulty: From 0 to 1; None is 0.5. The paper's five have none.
+        parameters: Parameters of the family to set, instead of what the difficulty says; each family's class explains its own.
 
     Returns:
         The terrain.
 
     Raises:
-        ValueError: The name is not a family.
+        ValueError: The name is not a family, the seed is negative, the difficulty is outside [0, 1] or given to a family of
+            the paper, or a parameter is unknown or out of its bounds.
     """
-    if name not in _FAMILIES:
-        raise ValueError(f"unknown terrain {name!r}; expected one of {', '.join(TERRAIN_NAMES)}.")
-    return _FAMILIES[name](np.random.default_rng(seed))
+    from sodarace_gym.terrain_families import FAMILIES  # which are made of terrains
+
+    if seed < 0:
+        raise ValueError(f"seed: expected a whole number of at least 0, got {seed}.")
+    if name in FAMILIES:
+        return FAMILIES[name].at(0.5 if difficulty is None else difficulty, **parameters).terrain(seed)
+    if name not in PAPER_FAMILIES:
+        raise ValueError(f"unknown terrain {name!r}; expected one of {', '.join([*PAPER_FAMILIES, *FAMILIES])}.")
+    if difficulty is not None or parameters:
+        given = "difficulty" if difficulty is not None else next(iter(parameters))
+        raise ValueError(
+            f"{given}: {name} is one of the paper's terrains, which have no difficulty and no parameters; leave it out or "
+            f"take one of {', '.join(FAMILIES)}."
+        )
+    return PAPER_FAMILIES[name](np.random.default_rng(seed))

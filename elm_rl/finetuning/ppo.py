@@ -52,7 +52,7 @@ from elm_rl.terrain_conditioning import (
     weights_digest,
 )
 from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.terrain import TERRAIN_NAMES
+from sodarace_gym.terrain_families import ALL_TERRAIN_NAMES
 
 FINETUNING_FILE = "finetuning.json"
 
@@ -117,8 +117,8 @@ class FinetuneConfig(FinetuneSettings):
         super().__post_init__()
         if len(set(self.terrains)) != len(self.terrains) or not self.terrains:
             raise ConfigError(f"terrains is {list(self.terrains)}; expected one or more names, each once.")
-        if unknown := [name for name in self.terrains if name not in TERRAIN_NAMES]:
-            raise ConfigError(f"There is no terrain {unknown[0]!r}; the terrains are {', '.join(TERRAIN_NAMES)}.")
+        if unknown := [name for name in self.terrains if name not in ALL_TERRAIN_NAMES]:
+            raise ConfigError(f"There is no terrain {unknown[0]!r}; the terrains are {', '.join(ALL_TERRAIN_NAMES)}.")
         if self.batch_size % len(self.terrains):
             raise ConfigError(
                 f"batch_size is {self.batch_size}; expected a multiple of the {len(self.terrains)} terrains, so that "

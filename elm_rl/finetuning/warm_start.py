@@ -30,7 +30,7 @@ from elm_rl.terrain_conditioning import (
     weights_digest,
 )
 from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.terrain import TERRAIN_NAMES
+from sodarace_gym.terrain_families import ALL_TERRAIN_NAMES
 
 SCORES_FILE = "scores.json"
 
@@ -71,8 +71,8 @@ class WarmStartConfig(TrainConfig):
         super().__post_init__()
         if not self.terrains or len(set(self.terrains)) != len(self.terrains):
             raise ConfigError(f"terrains is {list(self.terrains)}; expected one or more names, each once.")
-        if unknown := [name for name in self.terrains if name not in TERRAIN_NAMES]:
-            raise ConfigError(f"There is no terrain {unknown[0]!r}; the terrains are {', '.join(TERRAIN_NAMES)}.")
+        if unknown := [name for name in self.terrains if name not in ALL_TERRAIN_NAMES]:
+            raise ConfigError(f"There is no terrain {unknown[0]!r}; the terrains are {', '.join(ALL_TERRAIN_NAMES)}.")
         if self.prefix_length < 1 or self.programs < 1:
             raise ConfigError(
                 f"prefix_length is {self.prefix_length} and programs {self.programs}; expected 1 or more."

@@ -20,9 +20,10 @@ import sodarace_gym
 from sodarace_gym.env import REPAIRS, SodaraceEnv
 from sodarace_gym.errors import ERROR_KINDS
 from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.registration import ENVIRONMENT_IDS, register_environments
+from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID, register_environments
 from sodarace_gym.spaces import WalkerPrograms
 from sodarace_gym.terrain import Terrain, make_terrain
+from sodarace_gym.terrain_families import FAMILIES
 
 SHORT = 1.0  # s of walking: enough to move
 
@@ -68,7 +69,7 @@ def make(**kwargs: Any) -> SodaraceEnv:
     return env
 
 
-@pytest.mark.parametrize("environment_id", ENVIRONMENT_IDS)
+@pytest.mark.parametrize("environment_id", [*ENVIRONMENT_IDS, RANDOM_ID])
 def test_gymnasium_finds_nothing_to_complain_about(environment_id: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -77,9 +78,9 @@ def test_gymnasium_finds_nothing_to_complain_about(environment_id: str) -> None:
         env.close()
 
 
-def test_the_five_ids_are_registered_once() -> None:
-    names = ["Flat", "LeftWall", "RightWall", "Bumpy", "Tunnel"]
-    assert list(ENVIRONMENT_IDS) == [f"Sodarace-{name}-v0" for name in names]
+def test_every_family_is_registered_once() -> None:
+    paper = ["Flat", "LeftWall", "RightWall", "Bumpy", "Tunnel"]
+    assert list(ENVIRONMENT_IDS) == [f"Sodarace-{name}-v0" for name in (*paper, *FAMILIES)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Gymnasium warns where an id is registered again
         register_environments()
@@ -210,6 +211,24 @@ def test_the_terrain_is_fixed_unless_an_option_draws_another() -> None:
     assert data_equivalence(env.reset()[0], own, exact=True), "for that one episode"
 
 
+def test_seed_and_difficulty_name_a_terrain_of_the_family() -> None:
+    env = SodaraceEnv("Gaps", duration=SHORT, terrain_seed=3, difficulty=0.2)
+    own = make_terrain("Gaps", 3, 0.2)
+    for options, expected in [
+        (None, own),
+        ({"difficulty": 0.9}, make_terrain("Gaps", 3, 0.9)),
+        ({"terrain_seed": 4}, make_terrain("Gaps", 4, 0.2)),
+        ({"difficulty": 0.9, "terrain_seed": 4}, make_terrain("Gaps", 4, 0.9)),
+        ({"terrain": make_terrain("Pits", 1)}, make_terrain("Pits", 1)),
+        ({}, own),
+    ]:
+        observation, info = env.reset(options=options)
+        assert env.terrain.key == expected.key
+        assert info == {"terrain": expected.name}
+        assert data_equivalence(observation, expected.profile(), exact=True)
+        assert env.step(WALKER)[-1]["terrain"] == expected.name
+
+
 def test_a_walker_meets_the_terrain_of_the_episode() -> None:
     pit = Terrain(
         "Pit", np.array([[-900.0, 50.0], [-16.0, 50.0], [-16.0, 0.0], [16.0, 0.0], [16.0, 50.0], [900.0, 50.0]])
@@ -232,8 +251,11 @@ def test_bad_options_are_refused(options: dict[str, Any], words: str) -> None:
 
 
 def test_a_terrain_of_ones_own_cannot_be_drawn_again() -> None:
+    for options in ({"terrain_seed": 1}, {"difficulty": 0.5}):
+        with pytest.raises(ValueError, match="name a family"):
+            SodaraceEnv(make_terrain("Hills", 3)).reset(options=options)
     with pytest.raises(ValueError, match="name a family"):
-        SodaraceEnv(make_terrain("Bumpy", 3)).reset(options={"terrain_seed": 1})
+        SodaraceEnv(make_terrain("Hills", 3), difficulty=0.5)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +267,8 @@ def test_a_terrain_of_ones_own_cannot_be_drawn_again() -> None:
         ({"duration": float("nan")}, "duration"),
         ({"invalid_reward": float("inf")}, "invalid_reward"),
         ({"terrain_seed": True}, "terrain_seed"),
+        ({"terrain": "Hills", "difficulty": 1.5}, "difficulty"),
+        ({"terrain": "Bumpy", "difficulty": 0.5}, "paper"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:

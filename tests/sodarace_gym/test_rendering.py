@@ -17,7 +17,7 @@ from sodarace_gym import rendering
 from sodarace_gym.canvas import Colour, pygame, to_image
 from sodarace_gym.env import SodaraceEnv
 from sodarace_gym.physics import FRAME_RATE, Rollout, roll_out
-from sodarace_gym.rendering import FRAME_SIZE, Window, film_strip, frames, last_frame, terrain_image
+from sodarace_gym.rendering import FRAME_SIZE, Window, film_strip, frames, last_frame, terrain_image, terrain_sheet
 from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
 from sodarace_gym.walker import WalkerDesign, build_design
 
@@ -67,6 +67,31 @@ def test_terrain_images_show_what_is_solid(name: str) -> None:
 
 def test_terrain_images_have_the_size_asked_for() -> None:
     check_image(terrain_image(make_terrain("Bumpy"), (900, 200)), 900, 200)
+
+
+@pytest.mark.parametrize("name", ["Gaps", "Pits", "DownSlope"])
+def test_ground_below_the_start_is_in_the_picture(name: str) -> None:
+    terrain = make_terrain(name, difficulty=1.0)
+    image = terrain_image(terrain, span=112.0)
+    check_image(image)
+    solid = (np.abs(image.astype(int) - rendering.SOLID) < 4).all(axis=2)
+    assert solid[-2].mean() > 0.9, "even the lowest ground is seen from above"
+    lowest, start = (int(np.argmax(solid[:, column])) for column in (np.argmin(solid.sum(axis=0)), WIDTH // 2 - 20))
+    assert lowest > start + 10
+
+
+def test_a_sheet_holds_each_terrains_picture() -> None:
+    terrains = [make_terrain(name) for name in ("Flat", "Tunnel", "Hills", "Gaps")]
+    sheet = terrain_sheet(terrains, columns=3, size=(200, 100))
+    check_image(sheet, 3 * 204 - 4, 2 * 104 - 4)
+    for index, terrain in enumerate(terrains):
+        row, column = divmod(index, 3)
+        part = sheet[104 * row : 104 * row + 100, 204 * column : 204 * column + 200]
+        assert np.array_equal(part, terrain_image(terrain, (200, 100), span=112.0))
+    assert (sheet[104:, 204:] == 255).all(), "where there is no terrain the paper shows"
+    for arguments in (([], 3), (terrains, 0)):
+        with pytest.raises(ValueError, match="at least one"):
+            terrain_sheet(*arguments)
 
 
 def test_a_walk_is_drawn_frame_by_frame_and_always_alike() -> None:

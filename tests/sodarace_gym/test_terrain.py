@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -145,6 +147,31 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
         make_terrain("Moon")
 
 
+@pytest.mark.parametrize(
+    ("name", "seed", "digest"),
+    [
+        ("Flat", 0, "9378bcfe17df182d"),
+        ("LeftWall", 0, "2fcc659857c15b45"),
+        ("RightWall", 0, "8820b08d24a43cba"),
+        ("Bumpy", 0, "e1776e0366edd83a"),
+        ("Bumpy", 1, "31821d61f9ba5f37"),
+        ("Bumpy", 12345, "abc744e871302d6f"),
+        ("Tunnel", 0, "590e596414ee2e6e"),
+    ],
+)
+def test_the_papers_terrains_stay_as_they_were_when_results_were_published(name, seed, digest):
+    floor, ceiling = make_terrain(name, seed).key
+    assert hashlib.sha256(floor + ceiling).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [({"difficulty": 0.5}, "difficulty: Flat"), ({"height": 2.0}, "height: Flat")]
+)
+def test_the_papers_terrains_have_no_difficulty_and_no_parameters(arguments, words):
+    with pytest.raises(ValueError, match=f"{words}.*Hills"):
+        make_terrain("Flat", **arguments)
+
+
 # ------------------------------------------------------------------------------------------------------ what is valid
 
 
@@ -189,6 +216,78 @@ def test_a_terrain_cannot_be_changed_from_outside():
     assert terrain.key == key
     with pytest.raises(ValueError, match="read-only"):
         terrain.floor[0, 0] = 5.0
+
+
+# -------------------------------------------------------------------------------------------- a terrain of one's own
+
+
+@given(polylines(), polylines(), st.booleans())
+def test_a_terrain_survives_json(tmp_path_factory, floor, ceiling, open_sky):
+    terrain = Terrain("mine é", floor, None if open_sky else ceiling + np.array([0.0, 900.0]))
+    again = Terrain.from_dict(json.loads(json.dumps(terrain.to_dict())))
+    assert (again.name, again.key) == (terrain.name, terrain.key)
+    path = tmp_path_factory.getbasetemp() / "terrain.json"
+    terrain.save(path)
+    assert (Terrain.load(path).name, Terrain.load(path).key) == (terrain.name, terrain.key)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("not json", "mine.json"),
+        ("[]", "expected the keys"),
+        ('{"floor": [[0, 0], [1, 0]]}', "expected the keys name, floor"),
+        ('{"name": "x", "floor": [[0, 0], [1, 0]], "roof": []}', "got floor, name, roof"),
+        ('{"name": "x", "floor": null}', "floor: expected a list of points"),
+        ('{"name": "x", "floor": [[0, 0], [1]]}', "floor: expected a list of points"),
+        ('{"name": "x", "floor": [[0, 0], [1, 0]], "ceiling": "high"}', "ceiling: expected a list of points"),
+        ('{"name": "x", "floor": [[0, 0], [-1, 0]]}', "never decreases"),
+        ('{"name": "x", "floor": [[0, NaN], [1, 0]]}', "finite"),
+    ],
+)
+def test_a_file_that_holds_no_terrain_is_refused_with_its_name(tmp_path, text, words):
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"mine\.json: ") as refusal:
+        Terrain.load(path)
+    assert words in str(refusal.value)
+
+
+@given(
+    st.lists(st.floats(-50.0, 50.0), min_size=2, max_size=60), st.floats(0.1, 20.0), st.none() | st.floats(1.0, 60.0)
+)
+def test_a_heightmap_keeps_its_shape_and_starts_no_walker_in_the_ground(heights, spacing, clearance):
+    ceiling = None if clearance is None else [height + clearance for height in heights]
+    terrain = Terrain.from_heightmap(heights, spacing, ceiling)
+    places = (np.arange(len(heights)) - 0.5 * (len(heights) - 1)) * spacing
+    drawn = np.interp(places, *terrain.floor.T)
+    assert np.allclose(drawn - drawn[0], np.array(heights) - heights[0], atol=1e-9)
+    # Straight pieces are highest at their ends.
+    ends = np.clip([-START_HALF_WIDTH, *places, START_HALF_WIDTH], -START_HALF_WIDTH, START_HALF_WIDTH)
+    assert abs(np.interp(ends, *terrain.floor.T).max()) < 1e-9
+    assert (terrain.floor[0, 0], terrain.floor[-1, 0]) == (-WORLD_HALF_WIDTH, WORLD_HALF_WIDTH)
+    assert (terrain.floor[0, 1], terrain.floor[-1, 1]) == (terrain.floor[1, 1], terrain.floor[-2, 1])
+    assert (terrain.ceiling is None) == (clearance is None)
+    if terrain.ceiling is not None:
+        assert np.allclose(terrain.ceiling[:, 1] - terrain.floor[:, 1], clearance)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"heights": [1.0]}, "points >= 2"),
+        ({"heights": [[1.0, 2.0]]}, "points >= 2"),
+        ({"heights": [0.0, 0.0], "spacing": 0.0}, "spacing"),
+        ({"heights": [0.0, 0.0], "spacing": float("nan")}, "spacing"),
+        ({"heights": [0.0] * 100, "spacing": 50.0}, "spacing"),
+        ({"heights": [0.0, np.inf]}, "finite"),
+        ({"heights": [0.0, 0.0], "ceiling": [5.0]}, "ceiling: expected as many heights"),
+        ({"heights": [0.0, 9.0], "ceiling": [5.0, 5.0]}, "meet"),
+    ],
+)
+def test_a_bad_heightmap_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Terrain.from_heightmap(**arguments)
 
 
 # ----------------------------------------------------------------------------------------------------------- mirror

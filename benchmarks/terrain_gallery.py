@@ -1,0 +1,85 @@
+"""What terrains are there, and what do they look like? The table of environment ids and the picture of all families.
+
+Usage: ``python -m benchmarks.terrain_gallery [--write]``. Takes seconds. ``--write`` puts the table into README.md, between
+its two marks, and draws ``benchmarks/results/terrain_families.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from pathlib import Path
+
+from benchmarks.tables import RESULTS, markdown_table
+from sodarace_gym.canvas import pygame
+from sodarace_gym.random_terrain_env import RandomTerrainEnv
+from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID
+from sodarace_gym.rendering import terrain_sheet
+from sodarace_gym.terrain import PAPER_FAMILIES, make_terrain
+from sodarace_gym.terrain_families import FAMILIES
+from sodarace_gym.terrain_family import Grade
+
+README = Path(__file__).parent.parent / "README.md"
+PICTURE = RESULTS / "terrain_families.png"
+BEGIN = "<!-- ids: written by `python -m benchmarks.terrain_gallery --write` -->"
+END = "<!-- end of ids -->"
+DRAWN_DIFFICULTY = 0.6
+"""Where the families look most like themselves."""
+
+
+def ids_table() -> str:
+    """The table of all ids, Markdown: what each terrain is, and each parameter's values at difficulty 0 and 1."""
+    rows = []
+    for environment_id, name in ENVIRONMENT_IDS.items():
+        family = FAMILIES.get(name)
+        described = _first_line(PAPER_FAMILIES[name] if family is None else family)
+        grades = {} if family is None else family.grades()
+        values = [f"{parameter} {_range(grade)}" for parameter, grade in grades.items()]
+        rows.append([f"`{environment_id}`", described, ", ".join(values)])
+    rows.append([f"`{RANDOM_ID}`", _first_line(RandomTerrainEnv), "drawn at each reset"])
+    table = markdown_table(["id", "terrain", "difficulty 0 → 1"], rows)
+    return table.replace("|---|---:|---:|", "|---|---|---|")
+
+
+def _range(grade: Grade) -> str:
+    return f"{grade.easy:g}" if grade.easy == grade.hard else f"{grade.easy:g} → {grade.hard:g}"
+
+
+def _first_line(documented: object) -> str:
+    return (inspect.getdoc(documented) or "").splitlines()[0].rstrip(".")
+
+
+def readme_with(table: str, text: str) -> str:
+    """README's text with the table between its two marks.
+
+    Raises:
+        ValueError: The marks are not there, once each and in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"README.md: expected the line {BEGIN!r} and after it the line {END!r}, once each.")
+    return text[: text.index(BEGIN)] + f"{BEGIN}\n{table}\n" + text[text.index(END) :]
+
+
+def draw_families(path: Path = PICTURE) -> None:
+    """Draws all families, the paper's five first, and writes the picture."""
+    terrains = [make_terrain(name) for name in PAPER_FAMILIES]
+    terrains += [make_terrain(name, seed=0, difficulty=DRAWN_DIFFICULTY) for name in FAMILIES]
+    image = terrain_sheet(terrains)
+    path.parent.mkdir(exist_ok=True)
+    pygame.image.save(pygame.image.frombuffer(image.tobytes(), (image.shape[1], image.shape[0]), "RGB"), str(path))
+
+
+def main() -> None:
+    """Prints the table and optionally writes table and picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the table into README.md, and the picture")
+    options = parser.parse_args()
+    table = ids_table()
+    print(table)
+    if options.write:
+        README.write_text(readme_with(table, README.read_text(encoding="utf-8")), encoding="utf-8")
+        draw_families()
+
+
+if __name__ == "__main__":
+    main()
