@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gymnasium as gym
 
-from sodarace_gym.terrain import TERRAIN_NAMES
-from sodarace_gym.terrain_families import FAMILIES
+from sodarace_gym.terrain_families import ALL_TERRAIN_NAMES
 
-ENVIRONMENT_IDS = {f"Sodarace-{terrain}-v0": terrain for terrain in (*TERRAIN_NAMES, *FAMILIES)}
+ENVIRONMENT_IDS = {f"Sodarace-{terrain}-v0": terrain for terrain in ALL_TERRAIN_NAMES}
 """Every id that stands for a terrain family, and the family's name: the paper's five first."""
 RANDOM_ID = "Sodarace-Random-v0"
 """The id of the environment that draws a terrain at each reset."""
