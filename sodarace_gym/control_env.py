@@ -43,7 +43,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
     `Box(-1, 1, (actions,), float32)`: one action for each active muscle, in the order of the program, or with `max_actions`
     one for each group of muscles that swing alike. An action is the muscle's wanted deviation from its built length, as a
     share of its own amplitude: 1 is as long as its gait ever makes it, -1 as short, and `sin(3 t + phase)` is the gait
-    itself. Values beyond 1 are cut off. A rest length changes by at most 12 amplitudes a second (the gait: 3), except in the
+    itself. Values beyond 1 are cut off. A rest length changes by at most 6 amplitudes a second (the gait: 3), except in the
     first step, where a gait may begin anywhere in its swing too.
 
     With `residual=True` the action is added to the walker's own gait, still within its amplitudes: an agent that always

@@ -22,9 +22,9 @@ from sodarace_gym.stepping import CHECK_EVERY, COMPLETED, Floats, Ints, WorldArr
 FAULTS = {COMPLETED: None, stepping.UNSTABLE: "unstable", stepping.ESCAPED: "escaped"}
 """What the loops' statuses mean; see ``physics.Rollout.fault``."""
 
-MUSCLE_SPEED = 12.0
-"""A driven muscle's rest length changes by at most this many amplitudes a second: four times as fast as its own gait ever
-does, so that full reversals take a sixth of a second and no jump of a rest length throws the walker (chosen here)."""
+MUSCLE_SPEED = 6.0
+"""A driven muscle's rest length changes by at most this many amplitudes a second, twice as fast as its own gait ever does:
+jumps of a rest length would throw the walker (chosen here; random and bang-bang driving then rarely ends in a fault)."""
 
 _ADDRESSES = chipmunk.function_addresses()
 

@@ -233,13 +233,13 @@ def _pose_scene(
     size: tuple[int, int],
 ) -> pygame.Surface:
     # Nobody knows how the walk goes on: the scale is one at which the walker fits however it turns, and the camera rests
-    # on ground that is averaged over more than a bump.
+    # on the median height of a stretch of ground, which moves slowly over bumps and not at all before a wall.
     reach = max(design.width, design.height)
     scale = min(size[0] / (1.5 * reach + 9.0), size[1] / (1.35 * reach + 5.0))
     if not np.abs(positions).max() < 1e4:  # after a fault there may be nothing to see
         positions = start
     centre, origin = float(positions[:, 0].mean()), float(start[:, 0].mean())
-    ground = float(np.interp(centre + np.linspace(-12.0, 12.0, 49), *terrain.floor.T).mean())
+    ground = float(np.median(np.interp(centre + np.linspace(-12.0, 12.0, 49), *terrain.floor.T)))
     width, height = size[0] / scale, size[1] / scale
     canvas = Canvas(View(centre - 0.5 * width, ground - min(0.2 * height, 48.0 / scale), scale, size))
     _draw_terrain(canvas, terrain)
