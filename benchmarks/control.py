@@ -68,14 +68,14 @@ def train(walker: str, terrain: str, residual: bool, steps: int, seed: int) -> P
     model = PPO(
         "MlpPolicy",
         venv,
-        n_steps=512,
+        n_steps=256,
         batch_size=256,
         n_epochs=10,
         learning_rate=3e-4,
         gamma=0.99,
         gae_lambda=0.95,
         ent_coef=0.0,
-        policy_kwargs={"log_std_init": -1.0},
+        policy_kwargs={"log_std_init": -1.5},
         seed=seed,
         device="cpu",
     )

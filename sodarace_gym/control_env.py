@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -132,7 +132,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         ProgramError: The program builds no walker.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: dict[str, Any] = {  # noqa: RUF012 - declared as Gymnasium does; each instance has its own
         "render_modes": ["human", "rgb_array"],
         "render_fps": CONTROL_RATE,
     }
@@ -176,7 +176,8 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         everyone = MuscleDrive(arrays, np.arange(len(arrays.active)), self.residual)
         self._drive = MuscleDrive(arrays, phase_groups(everyone.phase, max_actions), self.residual)
         self._senses = Senses(arrays)
-        self.action_space = spaces.Box(-1.0, 1.0, (int(self._drive.groups.max()) + 1,), np.float32)
+        self._action_shape = (int(self._drive.groups.max()) + 1,)
+        self.action_space = spaces.Box(-1.0, 1.0, self._action_shape, np.float32)
         self.observation_space = self._senses.space
         self._world: ControlledWorld | None = None
         self._start: NDArray[np.float64] = np.zeros((0, 2))  # joints of the settled walker
@@ -240,8 +241,8 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         if not self._in_episode or world is None:
             raise gym.error.ResetNeeded("no episode is under way: call reset() before step().")
         values = np.array(action, dtype=np.float64)
-        if values.shape != self.action_space.shape:
-            raise ValueError(f"action: expected shape {self.action_space.shape}, got {values.shape}.")
+        if values.shape != self._action_shape:
+            raise ValueError(f"action: expected shape {self._action_shape}, got {values.shape}.")
         if np.isnan(values).any():
             raise ValueError(f"action: expected numbers, got NaN at {np.flatnonzero(np.isnan(values)).tolist()}.")
         before = world.centre
@@ -267,7 +268,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
             mean over the muscles of each group.
         """
         if self.residual:
-            return np.zeros(self.action_space.shape, dtype=np.float32)
+            return np.zeros(self._action_shape, dtype=np.float32)
         if time is None:
             taken = 0 if self._world is None else self._world.taken
             time = (taken + 0.5 * (STEP_RATE // self.control_rate + 1)) / STEP_RATE

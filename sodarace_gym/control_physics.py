@@ -9,6 +9,8 @@ side and agree bit for bit; driven with the walker's own gait, both repeat the r
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Iterable
 
 import numba
 import numpy as np
@@ -78,26 +80,24 @@ class ControlledWorld:
     def __init__(self, arrays: WorldArrays, constants: WorldConstants, plain: bool | None = None) -> None:
         self.arrays, self.constants = arrays, constants
         self.plain = not chipmunk.compiled_calls_supported() if plain is None else plain
-        # pymunk owns everything that Chipmunk allocates, also while compiled code steps it: these names keep it alive.
-        self._space, self._bodies, springs = stepping.build_plain(arrays, constants)
-        self._springs = [springs[index] for index in arrays.active]
+        # pymunk owns everything that Chipmunk allocates, also while compiled code steps it: these references keep it alive.
+        # They go when the interpreter ends, before pymunk itself does, which otherwise complains of every world left.
+        space, bodies, springs = stepping.build_plain(arrays, constants)
+        self._parts = [(space, bodies, [springs[index] for index in arrays.active])]
+        weakref.finalize(self, self._parts.clear)
         still = arrays._replace(drive=arrays.drive[:0])  # a roll-out that ends where walking would begin
         if self.plain:
-            settling = stepping.run_plain(self._space, self._bodies, springs, still, constants)
+            settling = stepping.run_plain(space, bodies, springs, still, constants)
             status, settled = settling.status, settling.settled
         else:
-            self._handles = (
-                _pointer(self._space._space),
-                np.array([_pointer(body._body) for body in self._bodies], dtype=np.int64),
-                np.array([_pointer(spring._constraint) for spring in self._springs], dtype=np.int64),
-            )
-            every = np.array([_pointer(spring._constraint) for spring in springs], dtype=np.int64)
-            nothing = np.zeros((0, len(self._bodies), 2))
+            every = _pointers([spring._constraint for spring in springs])
+            self._handles = (_pointer(space._space), _pointers([body._body for body in bodies]), every[arrays.active])
+            nothing = np.zeros((0, len(bodies), 2))
             status, _, settled, _, _ = stepping._run(
                 _ADDRESSES, *self._handles[:2], every, still, constants, 0, nothing
             )
         self.taken = 0
-        self.motion = np.zeros((len(self._bodies), 4))
+        self.motion = np.zeros((len(arrays.joints), 4))
         self.centre = 0.0
         self.rest_lengths: Floats = arrays.rest_lengths[arrays.active]
         self.advance(np.zeros((0, len(arrays.active))))  # only looks
@@ -105,9 +105,10 @@ class ControlledWorld:
 
     def push(self, velocities: Floats) -> None:
         """Adds velocities to the joints', shape (joints, 2), walker units / s."""
-        for body, (x, y) in zip(self._bodies, velocities.tolist(), strict=True):
+        _, bodies, springs = self._parts[0]
+        for body, (x, y) in zip(bodies, velocities.tolist(), strict=True):
             body.velocity = (body.velocity.x + x, body.velocity.y + y)
-        self.advance(np.zeros((0, len(self._springs))))
+        self.advance(np.zeros((0, len(springs))))
 
     @property
     def steps_left(self) -> int:
@@ -137,23 +138,28 @@ class ControlledWorld:
             self.fault = FAULTS[status]
 
     def _advance_plain(self, rest_lengths: list[list[float]]) -> int:
+        space, bodies, springs = self._parts[0]
         status = COMPLETED
         for row in rest_lengths:
-            for spring, rest in zip(self._springs, row, strict=True):
+            for spring, rest in zip(springs, row, strict=True):
                 spring.rest_length = rest
-            self._space.step(self.constants.time_step)
+            space.step(self.constants.time_step)
             self.taken += 1
             if self.taken % CHECK_EVERY == 0 or self.taken == len(self.arrays.drive):
-                status, _ = stepping._check_plain(self._bodies, self.arrays, self.constants)
+                status, _ = stepping._check_plain(bodies, self.arrays, self.constants)
                 if status != COMPLETED:
                     break
-        self.motion[:] = [(*body.position, *body.velocity) for body in self._bodies]
-        self.centre = stepping._centre_plain(self._bodies)
+        self.motion[:] = [(*body.position, *body.velocity) for body in bodies]
+        self.centre = stepping._centre_plain(bodies)
         return status
 
 
 def _pointer(handle: object) -> int:
     return int(ffi.cast("intptr_t", handle))
+
+
+def _pointers(handles: Iterable[object]) -> Ints:
+    return np.array([_pointer(handle) for handle in handles], dtype=np.int64)
 
 
 class MuscleDrive:

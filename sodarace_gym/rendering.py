@@ -368,7 +368,7 @@ class Window:
     def show_pose(self, *pose: Any, frame_rate: int) -> None:
         """Shows one moment, as :func:`pose_image` draws it, for ``1 / frame_rate`` seconds."""
         if self.is_open:
-            self._show(_pose_scene(*pose, self.size))
+            self._show(_pose_scene(*pose, size=self.size))
             self._clock.tick(frame_rate)
 
     def _show(self, picture: pygame.Surface) -> None:

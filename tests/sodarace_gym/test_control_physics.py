@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -113,6 +115,20 @@ def test_more_steps_than_are_left_are_refused():
         world.advance(gait)
     world.advance(gait[20:])
     assert world.steps_left == 0
+
+
+def test_worlds_left_at_the_end_of_a_program_go_quietly(tmp_path):
+    code = """
+import gymnasium as gym
+envs = [gym.make("sodarace_gym:SodaraceControl-Flat-v0", duration=0.2) for _ in range(2)]
+cycle = [envs]
+cycle.append(cycle)
+for env in envs:
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # -------------------------------------------------------------------------------------------------------------- muscles
