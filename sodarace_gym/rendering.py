@@ -220,17 +220,17 @@ def pose_image(
     Returns:
         An image of shape (height, width, 3), uint8.
     """
-    return to_image(_pose_scene(design, terrain, positions, drives, start, time, size))
+    return to_image(_pose_scene(size, design, terrain, positions, drives, start, time))
 
 
 def _pose_scene(
+    size: tuple[int, int],
     design: WalkerDesign,
     terrain: Terrain,
     positions: NDArray[np.float64],
     drives: NDArray[np.float64],
     start: NDArray[np.float64],
     time: float,
-    size: tuple[int, int],
 ) -> pygame.Surface:
     # Nobody knows how the walk goes on: the scale is one at which the walker fits however it turns, and the camera rests
     # on the median height of a stretch of ground, which moves slowly over bumps and not at all before a wall.
@@ -368,7 +368,7 @@ class Window:
     def show_pose(self, *pose: Any, frame_rate: int) -> None:
         """Shows one moment, as :func:`pose_image` draws it, for ``1 / frame_rate`` seconds."""
         if self.is_open:
-            self._show(_pose_scene(*pose, size=self.size))
+            self._show(_pose_scene(self.size, *pose))
             self._clock.tick(frame_rate)
 
     def _show(self, picture: pygame.Surface) -> None:
