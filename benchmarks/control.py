@@ -2,8 +2,8 @@
 
 Usage: ``python -m benchmarks.control [--walkers biped worm] [--terrains Flat Bumpy] [--steps N] [--seeds N] [--write]``. For
 each walker and terrain Stable-Baselines3's PPO learns residual actions, which start as the walker's own gait; what it has
-learnt is compared with that gait from the same starts. Takes about STEPS / 1500 seconds a
-walker, terrain and seed on one core.
+learnt is compared with that gait from the same starts. Takes about STEPS / 1500 seconds a walker,
+terrain and seed on one core.
 """
 
 from __future__ import annotations
@@ -122,7 +122,8 @@ def main() -> None:
     body = (
         f"Displacement to the right in 10 s, walker units. PPO's actions {kind}; {options.steps} steps of training. Starts are "
         f"noisy (joints' velocities, {START_NOISE:g} units / s); both are judged by the same {EPISODES} starts, which "
-        "training never saw, without exploration; Bumpy is the one that PPO was trained on. Mean over the training seeds and its 95% bootstrap interval.\n\n"
+        "training never saw, without exploration; Bumpy is the one that PPO was trained on. Mean over the training seeds "
+        "and its 95% bootstrap interval.\n\n"
         + markdown_table(
             ["walker, terrain", "own gait, no noise", "own gait", "PPO", "seeds in which PPO gets further"], rows
         )
