@@ -1,8 +1,8 @@
 """Sodarace as Gymnasium environments: the agent writes a program, the program builds a walker, the walker walks.
 
 Importing the package registers the environments ``Sodarace-{Flat,LeftWall,RightWall,Bumpy,Tunnel}-v0`` of the paper,
-``Sodarace-<Family>-v0`` for each of the families beyond it and ``Sodarace-Random-v0``, and does little else: the names below
-load what they need when they are first used.
+``Sodarace-<Family>-v0`` for each of the families beyond it, ``Sodarace-Random-v0`` and, for agents that drive a given walker's
+muscles, ``SodaraceControl-<Terrain>-v0``. It does little else: the names below load what they need when they are first used.
 
 Example:
     >>> import gymnasium as gym
@@ -23,6 +23,7 @@ from sodarace_gym.registration import register_environments
 
 if TYPE_CHECKING:
     from sodarace_gym.action_wrappers import BoxActions as BoxActions
+    from sodarace_gym.control_env import SodaraceControlEnv as SodaraceControlEnv
     from sodarace_gym.env import SodaraceEnv as SodaraceEnv
     from sodarace_gym.errors import ProgramError as ProgramError
     from sodarace_gym.evaluation import Evaluation as Evaluation
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from sodarace_gym.walker import Muscle as Muscle
     from sodarace_gym.walker import WalkerDesign as WalkerDesign
     from sodarace_gym.walker import build_design as build_design
+    from sodarace_gym.walkers import WALKER_NAMES as WALKER_NAMES
+    from sodarace_gym.walkers import load_walker as load_walker
 
 __version__ = "0.1.0"
 
@@ -57,6 +60,7 @@ _HOMES = {
     "ProgramError": "errors",
     "RandomTerrainEnv": "random_terrain_env",
     "RecordWalks": "recording",
+    "SodaraceControlEnv": "control_env",
     "SodaraceEnv": "env",
     "TERRAIN_NAMES": "terrain",
     "Terrain": "terrain",
@@ -64,10 +68,12 @@ _HOMES = {
     "TerrainDraw": "terrain_distribution",
     "TerrainFamily": "terrain_family",
     "TerrainImage": "observation_wrappers",
+    "WALKER_NAMES": "walkers",
     "WalkerDesign": "walker",
     "WalkerPrograms": "spaces",
     "build_design": "walker",
     "compile_program": "program",
+    "load_walker": "walkers",
     "make_terrain": "terrain",
     "terrain_split": "terrain_distribution",
 }
@@ -75,6 +81,7 @@ _HOMES = {
 __all__ = [
     "FAMILIES",
     "TERRAIN_NAMES",
+    "WALKER_NAMES",
     "BoxActions",
     "Evaluation",
     "Evaluator",
@@ -82,6 +89,7 @@ __all__ = [
     "ProgramError",
     "RandomTerrainEnv",
     "RecordWalks",
+    "SodaraceControlEnv",
     "SodaraceEnv",
     "Terrain",
     "TerrainDistribution",
@@ -93,6 +101,7 @@ __all__ = [
     "__version__",
     "build_design",
     "compile_program",
+    "load_walker",
     "make_terrain",
     "terrain_split",
 ]

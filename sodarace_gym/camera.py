@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sodarace_gym.canvas import View
 from sodarace_gym.terrain import PROFILE_HALF_WIDTH, Terrain
+from sodarace_gym.walker import WalkerDesign
 
 _GROUND = 48.0  # pixels of ground below what is walked on: enough for the scale of distances
 _MARGIN = 16.0  # pixels that the walker stays away from every edge
@@ -52,6 +53,19 @@ def _smooth(values: NDArray[np.float64], half_width: int = 12) -> NDArray[np.flo
     """A moving average; beyond its ends the motion is taken to go on as it came, so that the camera does not lag there."""
     padded = np.pad(values, half_width, mode="reflect", reflect_type="odd")
     return np.convolve(padded, np.full(2 * half_width + 1, 1.0 / (2 * half_width + 1)), mode="valid")
+
+
+def live(terrain: Terrain, design: WalkerDesign, centre: float, size: tuple[int, int]) -> View:
+    """A view of a walk that is still going on, with the centre of mass at x = ``centre``.
+
+    Nobody knows how it goes on: the scale is one at which the walker fits however it turns, and the camera rests on the median
+    height of a stretch of ground, which moves slowly over bumps and not at all before a wall.
+    """
+    reach = max(design.width, design.height)
+    scale = min(size[0] / (1.5 * reach + 9.0), size[1] / (1.35 * reach + 5.0))
+    ground = float(np.median(np.interp(centre + np.linspace(-12.0, 12.0, 49), *terrain.floor.T)))
+    width, height = size[0] / scale, size[1] / scale
+    return View(centre - 0.5 * width, ground - min(0.2 * height, _GROUND / scale), scale, size)
 
 
 def overview(terrain: Terrain, size: tuple[int, int], span: float = 64.0) -> View:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,21 +104,26 @@ def _draw_start(canvas: Canvas, terrain: Terrain, x: float) -> None:
     canvas.strokes([START] * len(dashes), starts, starts + np.array([0.0, 7.0 / view.scale]), np.full(len(dashes), 1.4))
 
 
+def _gait(design: WalkerDesign, time: float) -> NDArray[np.float64]:
+    """How far each muscle is driven ``time`` s after the start, shape (muscles,): -1 shortest, 1 longest; plain ones 0."""
+    swings = [(math.copysign(1.0, m.amplitude) * (not m.distance_only), m.phase) for m in design.muscles]
+    return np.array([sign * math.sin(DRIVE_RATE * time + phase) for sign, phase in swings])
+
+
 def _draw_walker(
-    canvas: Canvas, design: WalkerDesign, positions: NDArray[np.float64], time: float, fade: float = 0.0
+    canvas: Canvas, design: WalkerDesign, positions: NDArray[np.float64], drives: NDArray[np.float64], fade: float = 0.0
 ) -> None:
-    """Draws a walker: ``positions`` of shape (joints, 2), ``time`` since its muscles started in s, ``fade`` in [0, 1]."""
+    """Draws a walker: ``positions`` of shape (joints, 2), ``drives`` as ``_gait`` gives them, ``fade`` in [0, 1]."""
     ends = np.array([(m.a, m.b) for m in design.muscles])
     starts, stops = positions[ends[:, 0]], positions[ends[:, 1]]
     strain = np.linalg.norm(stops - starts, axis=1) / np.array(design.rest_lengths) - 1.0
     thickness = canvas.view.scale * 0.34 / (1.0 + len(design.muscles) / 70.0)
     plain, colours, widths = [], [], []
-    for muscle, stretch in zip(design.muscles, strain.tolist(), strict=True):
+    for muscle, stretch, drive in zip(design.muscles, strain.tolist(), drives.tolist(), strict=True):
         plain.append(muscle.distance_only)
         if muscle.distance_only:
             colour, width = mix(PLAIN, STRAINED, min(1.0, 5.0 * abs(stretch))), 0.55
         else:
-            drive = math.copysign(1.0, muscle.amplitude) * math.sin(DRIVE_RATE * time + muscle.phase)
             colour = mix(NEUTRAL, LENGTHENING if drive > 0.0 else SHORTENING, abs(drive))
             width = 1.0 - 0.35 * drive
         colours.append(mix(colour, SKY_LOW, fade))
@@ -163,7 +169,7 @@ def _scenes(
         canvas = Canvas(cameras[index])
         _draw_terrain(canvas, terrain)
         _draw_start(canvas, terrain, start)
-        _draw_walker(canvas, design, positions, index / FRAME_RATE)
+        _draw_walker(canvas, design, positions, _gait(design, index / FRAME_RATE))
         distance = abs(positions[:, 0].mean() - start)
         _draw_captions(canvas, (f"{terrain.name}, {index / FRAME_RATE:.1f} s", 20), (f"distance {distance:.1f}", 26))
         yield canvas.finish()
@@ -189,6 +195,52 @@ def frames(
     """
     for picture in _scenes(design, terrain, trajectory, size):
         yield to_image(picture)
+
+
+def pose_image(
+    design: WalkerDesign,
+    terrain: Terrain,
+    positions: NDArray[np.float64],
+    drives: NDArray[np.float64],
+    start: NDArray[np.float64],
+    time: float,
+    size: tuple[int, int] = FRAME_SIZE,
+) -> Image:
+    """Draws one moment of a walk that is still going on.
+
+    Args:
+        design: The walker.
+        terrain: The terrain.
+        positions: Its joints now, shape (joints, 2).
+        drives: How far each muscle is driven, shape (muscles,): -1 shortest, 1 longest, 0 for plain ones.
+        start: Its joints when the walk began, shape (joints, 2).
+        time: Time since then, s.
+        size: Width and height of the image, pixels.
+
+    Returns:
+        An image of shape (height, width, 3), uint8.
+    """
+    return to_image(_pose_scene(size, design, terrain, positions, drives, start, time))
+
+
+def _pose_scene(
+    size: tuple[int, int],
+    design: WalkerDesign,
+    terrain: Terrain,
+    positions: NDArray[np.float64],
+    drives: NDArray[np.float64],
+    start: NDArray[np.float64],
+    time: float,
+) -> pygame.Surface:
+    if not np.abs(positions).max() < 1e4:  # after a fault there may be nothing to see
+        positions = start
+    centre, origin = float(positions[:, 0].mean()), float(start[:, 0].mean())
+    canvas = Canvas(camera.live(terrain, design, centre, size))
+    _draw_terrain(canvas, terrain)
+    _draw_start(canvas, terrain, origin)
+    _draw_walker(canvas, design, positions, drives)
+    canvas.caption((f"{terrain.name}, {time:.1f} s", 20), (f"displacement {centre - origin:+.1f}", 26))
+    return canvas.finish()
 
 
 def last_frame(
@@ -299,7 +351,7 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
         canvas = Canvas(cameras[index], smoothing=3)
         _draw_terrain(canvas, terrain)
         _draw_start(canvas, terrain, start)
-        _draw_walker(canvas, design, usable[index], index / FRAME_RATE)
+        _draw_walker(canvas, design, usable[index], _gait(design, index / FRAME_RATE))
         canvas.caption((f"{index / FRAME_RATE:.1f} s, {usable[index, :, 0].mean() - start:+.1f}", 20))
         sheet.blit(canvas.finish(), (column * (panel[0] + gap), 0))
 
@@ -312,7 +364,8 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
     _draw_terrain(canvas, terrain)
     _draw_start(canvas, terrain, start)
     for column, index in enumerate(moments):
-        _draw_walker(canvas, design, usable[index], index / FRAME_RATE, fade=0.75 * (1.0 - column / (n - 1)))
+        drives = _gait(design, index / FRAME_RATE)
+        _draw_walker(canvas, design, usable[index], drives, fade=0.75 * (1.0 - column / (n - 1)))
     outcome = f"distance {abs(rollout.displacement):.1f}" if rollout.fault is None else rollout.fault
     _draw_captions(canvas, (f"{terrain.name}, {duration:g} s, {outcome}", 20))
     sheet.blit(canvas.finish(), (0, panel[1] + gap))
@@ -353,6 +406,12 @@ class Window:
                 return
             self._show(picture)
             self._clock.tick(FRAME_RATE)
+
+    def show_pose(self, *pose: Any, frame_rate: int) -> None:
+        """Shows one moment, as :func:`pose_image` draws it, for ``1 / frame_rate`` seconds."""
+        if self.is_open:
+            self._show(_pose_scene(self.size, *pose))
+            self._clock.tick(frame_rate)
 
     def _show(self, picture: pygame.Surface) -> None:
         if self._surface is None:

@@ -285,6 +285,13 @@ def roll_out_plain(arrays: WorldArrays, constants: WorldConstants, record_every:
     Returns:
         The motion.
     """
+    return run_plain(*build_plain(arrays, constants), arrays, constants, record_every)
+
+
+def build_plain(
+    arrays: WorldArrays, constants: WorldConstants
+) -> tuple[pymunk.Space, list[pymunk.Body], list[pymunk.DampedSpring]]:
+    """Builds a world with pymunk: its space, the joints' bodies and the muscles' springs, in the order of the arrays."""
     space = pymunk.Space()
     space.iterations = constants.iterations
     for line in arrays.segments.tolist():
@@ -310,7 +317,18 @@ def roll_out_plain(arrays: WorldArrays, constants: WorldConstants, record_every:
         spring = pymunk.DampedSpring(bodies[a], bodies[b], (0.0, 0.0), (0.0, 0.0), rest, stiffness, damping)
         space.add(spring)
         springs.append(spring)
+    return space, bodies, springs
 
+
+def run_plain(
+    space: pymunk.Space,
+    bodies: list[pymunk.Body],
+    springs: list[pymunk.DampedSpring],
+    arrays: WorldArrays,
+    constants: WorldConstants,
+    record_every: int = 0,
+) -> Motion:
+    """Lets the walker of such a world settle, and walk for as many steps as ``arrays.drive`` has; see ``Motion``."""
     frames = _frame_buffer(arrays, record_every)
     steps, calm, speed, slowest = 0, 0, 0.0, math.inf
     space.damping = constants.settling_damping

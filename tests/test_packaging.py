@@ -243,11 +243,11 @@ def test_wheel_holds_the_packages_and_nothing_else(repository: Path, tmp_path: P
     assert {f"{package}/py.typed" for package in PACKAGES} <= packed
 
 
-def test_seeds_can_be_read_as_text(tmp_path: Path) -> None:
+def test_walkers_can_be_read_as_text(tmp_path: Path) -> None:
     printed = run_python(
         "from importlib.resources import files\n"
-        "seeds = [seed for seed in (files('elm_rl') / 'seeds').iterdir() if seed.name.endswith('.py')]\n"
-        "print(*(seed.name for seed in seeds if 'def make_walker' in seed.read_text(encoding='utf-8')))",
+        "walkers = [walker for walker in (files('sodarace_gym') / 'walkers').iterdir() if walker.name.endswith('.py')]\n"
+        "print(*(walker.name for walker in walkers if 'def make_walker' in walker.read_text(encoding='utf-8')))",
         tmp_path,
     )
-    assert {"square.py", "radial.py", "cppn_fixed.py", "cppn_mutable.py"} <= set(printed.split())
+    assert {"square.py", "radial.py", "cppn_fixed.py", "cppn_mutable.py", "biped.py"} <= set(printed.split())
