@@ -21,7 +21,7 @@ from sodarace_gym.walker import WalkerDesign
 from sodarace_gym.walkers import WALKER_NAMES, load_walker
 
 if TYPE_CHECKING:
-    from sodarace_gym.rendering import Window
+    from sodarace_gym.window import Window
 
 Observation = NDArray[np.float32]
 Action = NDArray[np.float32]
@@ -337,7 +337,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
     def _show(self) -> None:
         if self.render_mode != "human" or self._world is None:
             return
-        from sodarace_gym.rendering import Window
+        from sodarace_gym.window import Window
 
         if self._window is None:
             self._window = Window(title=f"Sodarace: {self.terrain.name}")

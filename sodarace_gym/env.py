@@ -17,8 +17,8 @@ from sodarace_gym.spaces import WalkerPrograms
 from sodarace_gym.terrain import PROFILE_MAX_HEIGHT, PROFILE_POINTS, Terrain, make_terrain
 
 if TYPE_CHECKING:
-    from sodarace_gym.rendering import Window
     from sodarace_gym.walker import WalkerDesign
+    from sodarace_gym.window import Window
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -341,7 +341,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
         return roll_out(design, self.terrain, self.duration, record=True).trajectory
 
     def _open_window(self) -> Window:
-        from sodarace_gym.rendering import Window
+        from sodarace_gym.window import Window
 
         if self._window is None:
             self._window = Window(title=f"Sodarace: {self.terrain.name}")

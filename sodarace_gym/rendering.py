@@ -1,6 +1,6 @@
-"""Pictures of walkers and terrains, drawn in memory: single frames, whole walks, film strips, and a window that plays them.
+"""Pictures of walkers and terrains, drawn in memory without a display: single frames, whole walks and film strips.
 
-Everything but :class:`Window` works without a display. Images are arrays of shape (height, width, 3), uint8, RGB.
+Images are arrays of shape (height, width, 3), uint8, RGB; *scenes* are the same as pygame's surfaces.
 
 What the colours say: an active muscle is blue while its drive shortens it and orange while its drive lengthens it, and it
 bulges when short; a plain muscle is grey and reddens as the body strains it; solid ground, walls and ceilings are hatched.
@@ -9,9 +9,7 @@ bulges when short; a plain muscle is grey and reddens as the body strains it; so
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,13 +152,14 @@ def _usable(design: WalkerDesign, terrain: Terrain, trajectory: NDArray[np.float
     return world_arrays(design, terrain, DURATION).joints[None]
 
 
-def _scenes(
+def walk_scenes(
     design: WalkerDesign,
     terrain: Terrain,
     trajectory: NDArray[np.float64] | None,
     size: tuple[int, int],
     last_only: bool = False,
 ) -> Iterator[pygame.Surface]:
+    """The frames of :func:`frames`, or the last one alone."""
     usable = _usable(design, terrain, trajectory)
     start = float(usable[0, :, 0].mean())
     cameras = camera.follow(terrain, usable, size)
@@ -193,7 +192,7 @@ def frames(
     Yields:
         Images of shape (height, width, 3), uint8.
     """
-    for picture in _scenes(design, terrain, trajectory, size):
+    for picture in walk_scenes(design, terrain, trajectory, size):
         yield to_image(picture)
 
 
@@ -220,10 +219,10 @@ def pose_image(
     Returns:
         An image of shape (height, width, 3), uint8.
     """
-    return to_image(_pose_scene(size, design, terrain, positions, drives, start, time))
+    return to_image(pose_scene(size, design, terrain, positions, drives, start, time))
 
 
-def _pose_scene(
+def pose_scene(
     size: tuple[int, int],
     design: WalkerDesign,
     terrain: Terrain,
@@ -232,6 +231,7 @@ def _pose_scene(
     start: NDArray[np.float64],
     time: float,
 ) -> pygame.Surface:
+    """The picture of :func:`pose_image`."""
     if not np.abs(positions).max() < 1e4:  # after a fault there may be nothing to see
         positions = start
     centre, origin = float(positions[:, 0].mean()), float(start[:, 0].mean())
@@ -250,7 +250,7 @@ def last_frame(
     size: tuple[int, int] = FRAME_SIZE,
 ) -> Image:
     """Draws the end of a walk: the last of :func:`frames`, without the others."""
-    return to_image(next(_scenes(design, terrain, trajectory, size, last_only=True)))
+    return to_image(next(walk_scenes(design, terrain, trajectory, size, last_only=True)))
 
 
 def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE, span: float = 64.0) -> Image:
@@ -264,7 +264,7 @@ def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE, span: fl
     Returns:
         An image of shape (height, width, 3), uint8.
     """
-    return to_image(_terrain_scene(terrain, size, span))
+    return to_image(terrain_scene(terrain, size, span))
 
 
 def terrain_sheet(terrains: Sequence[Terrain], columns: int = 3, size: tuple[int, int] = (400, 150)) -> Image:
@@ -289,11 +289,12 @@ def terrain_sheet(terrains: Sequence[Terrain], columns: int = 3, size: tuple[int
     sheet.fill(PAPER)
     for index, terrain in enumerate(terrains):
         row, column = divmod(index, columns)
-        sheet.blit(_terrain_scene(terrain, size, 112.0), (column * (size[0] + gap), row * (size[1] + gap)))
+        sheet.blit(terrain_scene(terrain, size, 112.0), (column * (size[0] + gap), row * (size[1] + gap)))
     return to_image(sheet)
 
 
-def _terrain_scene(terrain: Terrain, size: tuple[int, int], span: float = 64.0) -> pygame.Surface:
+def terrain_scene(terrain: Terrain, size: tuple[int, int], span: float = 64.0) -> pygame.Surface:
+    """The picture of :func:`terrain_image`."""
     canvas = Canvas(camera.overview(terrain, size, span), smoothing=3)
     _draw_terrain(canvas, terrain)
     _draw_start(canvas, terrain, 0.0)
@@ -370,60 +371,3 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
     _draw_captions(canvas, (f"{terrain.name}, {duration:g} s, {outcome}", 20))
     sheet.blit(canvas.finish(), (0, panel[1] + gap))
     return to_image(sheet)
-
-
-class Window:
-    """A window that plays walks in real time. The user may resize it, which scales the picture, and close it, for good.
-
-    Args:
-        size: Width and height, pixels, to begin with.
-        title: What stands above it.
-    """
-
-    def __init__(self, size: tuple[int, int] = FRAME_SIZE, title: str = "Sodarace") -> None:
-        pygame.display.init()
-        pygame.display.set_caption(title)
-        self.size = size
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "no fast renderer")  # fast enough for 20 frames a second
-            surface = pygame.display.set_mode(size, pygame.SCALED | pygame.RESIZABLE)
-        self._surface: pygame.Surface | None = surface
-        self._clock = pygame.time.Clock()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether neither the user nor the program has closed it."""
-        return self._surface is not None
-
-    def show_terrain(self, terrain: Terrain) -> None:
-        """Shows a terrain without a walker."""
-        self._show(_terrain_scene(terrain, self.size))
-
-    def play(self, design: WalkerDesign, terrain: Terrain, trajectory: NDArray[np.float64] | None) -> None:
-        """Plays a walk in real time, or until the window is closed; see :func:`frames`."""
-        for picture in _scenes(design, terrain, trajectory, self.size):
-            if not self.is_open:
-                return
-            self._show(picture)
-            self._clock.tick(FRAME_RATE)
-
-    def show_pose(self, *pose: Any, frame_rate: int) -> None:
-        """Shows one moment, as :func:`pose_image` draws it, for ``1 / frame_rate`` seconds."""
-        if self.is_open:
-            self._show(_pose_scene(self.size, *pose))
-            self._clock.tick(frame_rate)
-
-    def _show(self, picture: pygame.Surface) -> None:
-        if self._surface is None:
-            return
-        if any(event.type == pygame.QUIT for event in pygame.event.get()):
-            self.close()
-            return
-        self._surface.blit(picture, (0, 0))
-        pygame.display.flip()
-
-    def close(self) -> None:
-        """Closes the window; closing twice is fine."""
-        if self._surface is not None:
-            self._surface = None
-            pygame.display.quit()

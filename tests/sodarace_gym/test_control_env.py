@@ -19,7 +19,8 @@ from sodarace_gym.physics import STEP_RATE, roll_out
 from sodarace_gym.program import compile_program
 from sodarace_gym.registration import CONTROL_IDS
 from sodarace_gym.senses import BOUNDS, LOOK_POINTS
-from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrain import Terrain, make_terrain
+from sodarace_gym.terrain_families import ALL_TERRAIN_NAMES
 from sodarace_gym.walkers import load_walker
 from tests.sodarace_gym.walkers import passive, random_designs, violent, wheel
 
@@ -62,7 +63,7 @@ def test_gymnasium_finds_nothing_to_complain_about(environment_id: str) -> None:
 
 
 def test_every_terrain_has_an_id() -> None:
-    assert list(CONTROL_IDS.items()) == [(f"SodaraceControl-{name}-v0", name) for name in TERRAIN_NAMES]
+    assert list(CONTROL_IDS.items()) == [(f"SodaraceControl-{name}-v0", name) for name in ALL_TERRAIN_NAMES]
 
 
 def test_stable_baselines_finds_nothing_to_complain_about() -> None:

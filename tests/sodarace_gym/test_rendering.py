@@ -17,9 +17,10 @@ from sodarace_gym import rendering
 from sodarace_gym.canvas import Colour, pygame, to_image
 from sodarace_gym.env import SodaraceEnv
 from sodarace_gym.physics import FRAME_RATE, Rollout, roll_out
-from sodarace_gym.rendering import FRAME_SIZE, Window, film_strip, frames, last_frame, terrain_image, terrain_sheet
+from sodarace_gym.rendering import FRAME_SIZE, film_strip, frames, last_frame, terrain_image, terrain_sheet
 from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
 from sodarace_gym.walker import WalkerDesign, build_design
+from sodarace_gym.window import Window
 
 WIDTH, HEIGHT = FRAME_SIZE
 
