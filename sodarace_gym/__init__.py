@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sodarace_gym.terrain import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrain import Terrain as Terrain
     from sodarace_gym.terrain import make_terrain as make_terrain
+    from sodarace_gym.vector_env import SodaraceVectorEnv as SodaraceVectorEnv
     from sodarace_gym.walker import Muscle as Muscle
     from sodarace_gym.walker import WalkerDesign as WalkerDesign
     from sodarace_gym.walker import build_design as build_design
@@ -46,6 +47,7 @@ _HOMES = {
     "Muscle": "walker",
     "ProgramError": "errors",
     "SodaraceEnv": "env",
+    "SodaraceVectorEnv": "vector_env",
     "TERRAIN_NAMES": "terrain",
     "Terrain": "terrain",
     "WalkerDesign": "walker",
@@ -63,6 +65,7 @@ __all__ = [
     "Muscle",
     "ProgramError",
     "SodaraceEnv",
+    "SodaraceVectorEnv",
     "Terrain",
     "WalkerDesign",
     "WalkerPrograms",

@@ -14,5 +14,10 @@ def register_environments() -> None:
     """Registers every id of ``ENVIRONMENT_IDS`` with Gymnasium; ids that are registered already are left alone."""
     for environment_id, terrain in ENVIRONMENT_IDS.items():
         if environment_id not in gym.registry:
-            # The class is named and not passed, so that registering imports neither the physics nor the sandbox.
-            gym.register(id=environment_id, entry_point="sodarace_gym.env:SodaraceEnv", kwargs={"terrain": terrain})
+            # Classes are named and not passed, so that registering imports neither the physics nor the sandbox.
+            gym.register(
+                id=environment_id,
+                entry_point="sodarace_gym.env:SodaraceEnv",
+                vector_entry_point="sodarace_gym.vector_env:SodaraceVectorEnv",
+                kwargs={"terrain": terrain},
+            )
