@@ -111,7 +111,7 @@ def pickled_chunks(function: Callable[[Job], Outcome], jobs: Sequence[Job], work
 
     Bytes and not lists: Dask would look through nested lists for values of its own, and pickle each element alone.
     """
-    size = min(MAX_CHUNK, math.ceil(len(jobs) / (CHUNKS_PER_WORKER * workers)))
+    size = max(1, min(MAX_CHUNK, math.ceil(len(jobs) / (CHUNKS_PER_WORKER * workers))))
     for start in range(0, len(jobs), size):
         yield pickle.dumps((function, list(jobs[start : start + size])), protocol=pickle.HIGHEST_PROTOCOL)
 
