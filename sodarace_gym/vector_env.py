@@ -20,8 +20,8 @@ class SodaraceVectorEnv(SyncVectorEnv):
     """Many Sodarace environments that evaluate their programs together.
 
     ## Description
-    What `gymnasium.make_vec("Sodarace-<Terrain>-v0", num_envs=256)` makes. It equals a `gymnasium.vector.SyncVectorEnv` of as many
-    single environments bit for bit, in every autoreset mode, and takes less time: the programs of a step go to one
+    What `gymnasium.make_vec("Sodarace-<Terrain>-v0", num_envs=256)` makes. It equals a `gymnasium.vector.SyncVectorEnv` of as
+    many single environments bit for bit, in every autoreset mode, and takes less time: the programs of a step go to one
     `sodarace_gym.Evaluator`, which uses all cores (or a cluster) and evaluates equal programs and equal walkers once.
 
     ## Action Space
@@ -37,16 +37,16 @@ class SodaraceVectorEnv(SyncVectorEnv):
     ## Episode End
     Every episode ends after one step, so the autoreset mode matters. With `"NextStep"`, Gymnasium's default, steps that act and
     steps that only reset follow one another. With `"SameStep"` every step acts: the observations are those of the next
-    episodes, and `infos["final_obs"]` and `infos["final_info"]` hold how the last ones ended. With `"Disabled"` you call `reset`,
-    for all or, with `options={"reset_mask": mask}`, for some.
+    episodes, and `infos["final_obs"]` and `infos["final_info"]` hold how the last ones ended. With `"Disabled"` you call
+    `reset`, for all or, with `options={"reset_mask": mask}`, for some.
 
     ## Infos
     Those of the single environments, stacked by Gymnasium: under each key an array of shape `(num_envs,)`, and under `_key`
     which environments have it.
 
     ## Starting State
-    As in `SodaraceEnv`. `reset(seed=n)` seeds the sub-environments with n, n + 1, ...; `reset(options=...)` hands its options to
-    each of them (with a `reset_mask`, to the chosen ones).
+    As in `SodaraceEnv`. `reset(seed=n)` seeds the sub-environments with n, n + 1, ...; `reset(options=...)` hands its options
+    to each of them (with a `reset_mask`, to the chosen ones).
 
     ## Rendering
     `render()` returns a tuple with what each sub-environment renders.

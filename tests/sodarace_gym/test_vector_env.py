@@ -32,7 +32,16 @@ SHORT = 0.5  # s of walking: enough to move
 ID = "Sodarace-Bumpy-v0"
 GOOD = [design.to_program() for design in random_designs(seed=31, count=6)]
 # A failure of each sort among the good ones, a twin, and things that are no text at all.
-MIXED = [GOOD[0], "def", GOOD[1], GOOD[0], None, "def make_walker():\n    return walker_creator().get_walker()", GOOD[2], 3.5]
+MIXED = [
+    GOOD[0],
+    "def",
+    GOOD[1],
+    GOOD[0],
+    None,
+    "def make_walker():\n    return walker_creator().get_walker()",
+    GOOD[2],
+    3.5,
+]
 HOSTILE = Path(__file__).parent / "hostile_programs"
 HANG_SECONDS = 300.0  # a hang is what is looked for; a busy machine is not
 
