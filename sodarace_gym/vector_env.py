@@ -112,7 +112,7 @@ class SodaraceVectorEnv(SyncVectorEnv):
         for env in self.envs:
             env.use_evaluator(self._evaluator)
 
-    def step(  # type: ignore[override] # the parent's types are those of arbitrary spaces
+    def step(
         self, actions: Sequence[str]
     ) -> tuple[VectorObservation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Runs one program in each environment, or resets where an episode has ended; see the class.
@@ -138,7 +138,7 @@ class SodaraceVectorEnv(SyncVectorEnv):
             if env.in_episode and isinstance(action, str)
         ]
         self._evaluator.evaluate([program for program, _ in acting], [terrain for _, terrain in acting])
-        return super().step(tuple(actions))  # type: ignore[return-value]
+        return super().step(tuple(actions))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
