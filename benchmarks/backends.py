@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import statistics
 import time
@@ -82,10 +83,11 @@ def main() -> None:
         ("threading, 1 thread", 1, "threading", _here),
         (f"threading, {many} threads", many, "threading", _here),
         (f"loky, {many} processes", many, "loky", _here),
-        ("Dask, 1 worker", -1, "dask", lambda: _dask(1, None)),
-        (f"Dask, {many} workers", -1, "dask", lambda: _dask(many, None)),
-        (f"Ray, {many} actors", many, "ray", lambda: _ray(many)),
     ]
+    # From two on: where there is only one worker, joblib does the work itself.
+    counts = sorted({2**k for k in range(1, many.bit_length()) if 2**k < many} | {max(2, many)})
+    ways += [(f"Dask, {n} workers", -1, "dask", functools.partial(_dask, n, None)) for n in counts]
+    ways.append((f"Ray, {many} actors", many, "ray", lambda: _ray(many)))
     if options.scheduler:
         ways.append((f"Dask at {options.scheduler}", -1, "dask", lambda: _dask(0, options.scheduler)))
     rows: list[list[object]] = []

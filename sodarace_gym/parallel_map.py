@@ -82,7 +82,7 @@ class ParallelMap:
 
         Args:
             function: What to do; for other backends than threads, a function of an importable module.
-            jobs: Its arguments, one each. A single job stays in this process.
+            jobs: Its arguments, one each. A single job stays in this process, and so does all work where there is one worker.
 
         Returns:
             One outcome per job, in order.
