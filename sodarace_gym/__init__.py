@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sodarace_gym.terrain_distribution import terrain_split as terrain_split
     from sodarace_gym.terrain_families import FAMILIES as FAMILIES
     from sodarace_gym.terrain_family import TerrainFamily as TerrainFamily
+    from sodarace_gym.vector_env import SodaraceVectorEnv as SodaraceVectorEnv
     from sodarace_gym.walker import Muscle as Muscle
     from sodarace_gym.walker import WalkerDesign as WalkerDesign
     from sodarace_gym.walker import build_design as build_design
@@ -62,6 +63,7 @@ _HOMES = {
     "RecordWalks": "recording",
     "SodaraceControlEnv": "control_env",
     "SodaraceEnv": "env",
+    "SodaraceVectorEnv": "vector_env",
     "TERRAIN_NAMES": "terrain",
     "Terrain": "terrain",
     "TerrainDistribution": "terrain_distribution",
@@ -91,6 +93,7 @@ __all__ = [
     "RecordWalks",
     "SodaraceControlEnv",
     "SodaraceEnv",
+    "SodaraceVectorEnv",
     "Terrain",
     "TerrainDistribution",
     "TerrainDraw",

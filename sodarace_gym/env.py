@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -260,6 +259,24 @@ class SodaraceEnv(gym.Env[Observation, str]):
         reward = self.evaluation.fitness if self.evaluation.valid else self.invalid_reward
         return self._observation(), float(reward), True, False, self._info(self.evaluation)
 
+    @property
+    def in_episode(self) -> bool:
+        """Whether an episode has begun and waits for its step."""
+        return self._in_episode
+
+    def use_evaluator(self, evaluator: Evaluator) -> None:
+        """Evaluates with another evaluator from now on, which environments of the same process may share.
+
+        Args:
+            evaluator: One that lets walkers walk for as long as this environment does.
+
+        Raises:
+            ValueError: Its duration is another one.
+        """
+        if evaluator.duration != self.duration:
+            raise ValueError(f"evaluator: expected a duration of {self.duration:g} s, got {evaluator.duration:g} s.")
+        self._evaluator = evaluator
+
     def _make_evaluator(self) -> Evaluator:
         return Evaluator(n_jobs=1, duration=self.duration, cache_size=_CACHE_SIZE)
 
@@ -270,9 +287,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
                 "environment in sodarace_gym.BoxActions to act with vectors."
             )
             return Evaluation(error=EvaluationError("not_text", message))
-        evaluation = self._evaluator.evaluate([str(action)], self.terrain)[0]
-        # An environment can be pickled at any time; the evaluation's read-only view of its repairs cannot.
-        return dataclasses.replace(evaluation, repairs=dict(evaluation.repairs))
+        return self._evaluator.evaluate([str(action)], self.terrain)[0]
 
     def _observation(self) -> Observation:
         return self.terrain.profile()

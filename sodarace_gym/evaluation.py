@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from types import MappingProxyType, TracebackType
-from typing import TypeVar
-
-import joblib
+from typing import Any, NamedTuple, TypeVar
 
 from sodarace_gym.errors import ProgramError
+from sodarace_gym.parallel_map import ParallelMap
 from sodarace_gym.physics import DURATION, MAX_SPEED, SETTLING_LIMIT, Rollout, roll_out
 from sodarace_gym.program import compile_program
+from sodarace_gym.robustness import design_digest, perturbed
 from sodarace_gym.terrain import Terrain, make_terrain
 from sodarace_gym.walker import WalkerDesign
 
-Job = TypeVar("Job")
-Outcome = TypeVar("Outcome")
+Value = TypeVar("Value")
 
 CACHE_SIZE = 20_000
-"""Roll-outs an Evaluator remembers, so that a design met before is not simulated again."""
+"""Roll-outs an Evaluator remembers, so that a design met before is not simulated again: some 8 MB."""
+PROGRAM_CACHE_SIZE = 2_000
+"""Programs whose walkers an Evaluator remembers, beyond those of the last batch: a walker takes 5 KB, the largest 70 KB."""
 
 _FAULTS = {
     "unstable": f"a joint moved faster than {MAX_SPEED:g} units/s; use fewer or weaker muscles at one joint.",
@@ -57,7 +58,9 @@ class Evaluation:
         mass: Joints plus half the summed rest lengths; 0.0 without a design.
         design: The walker, or None if the program made none.
         error: None, or why there is no distance.
-        repairs: How often each repair was needed to bring the design within the limits.
+        repairs: How often each repair was needed to bring the design within the limits; read-only.
+        robust_fitness: The least distance among the walker and its perturbed copies, walker units, 0.0 where there is an
+            error; None where the Evaluator makes no copies.
     """
 
     fitness: float = 0.0
@@ -68,60 +71,96 @@ class Evaluation:
     design: WalkerDesign | None = None
     error: EvaluationError | None = None
     repairs: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    robust_fitness: float | None = None
 
     @property
     def valid(self) -> bool:
         """Whether the program built a walker that could be simulated."""
         return self.error is None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Read-only views do not pickle; plain dicts do.
+        return self.__dict__ | {"repairs": dict(self.repairs)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"repairs": MappingProxyType(state["repairs"])})
+
 
 class Evaluator:
-    """Evaluates walker programs on terrains, in parallel threads; a design met before costs nothing.
+    """Evaluates walker programs on terrains, in parallel; a program or a design met before costs nothing.
 
-    The compiled physics and the sandbox both release Python's lock, so threads use all cores. Results depend on the program
-    and the terrain alone: not on the number of threads, the order of a batch, or what was evaluated before.
+    Threads use all cores, because the compiled physics and the sandbox both release Python's lock; other backends spread the
+    work over processes or a cluster (see :class:`sodarace_gym.parallel_map.ParallelMap`). Results depend on the program and
+    the terrain alone: not on the backend, the number of workers, the order of a batch, or what was evaluated before.
+
+    With ``robustness=k`` every walker is rolled out k times more, as copies whose joints are off by some thousandths of a unit
+    (:func:`sodarace_gym.robustness.perturbed`), and each evaluation gets a ``robust_fitness``: the *least* of the k + 1
+    distances, where a copy that fails counts as 0. The least and not the mean, because evolution keeps the best of thousands:
+    a mean that includes one lucky trajectory still pays for it, the least never exceeds ``fitness`` and no luck can raise it.
+    It takes k + 1 times the physics; 2 or 3 tell chaos from walking. Everything else in the evaluation stays as it was.
+
+    An evaluator can be pickled: the copy has the same settings, workers of its own, and remembers nothing.
 
     Args:
-        n_jobs: Threads; -1 for one per core.
+        n_jobs: Workers; -1 for one per core.
         duration: Simulated time a walker walks, s.
-        cache_size: Roll-outs to remember; 0 remembers none.
+        cache_size: Roll-outs to remember; 0 remembers nothing.
+        backend: ``"threading"``, ``"loky"``, ``"dask"``, ``"ray"`` or another name that joblib knows.
+        robustness: Perturbed copies per walker.
 
     Raises:
-        ValueError: ``n_jobs`` is 0 or below -1, ``duration`` is not positive and finite, or ``cache_size`` is negative.
+        ValueError: ``n_jobs`` is 0 or below -1, ``duration`` is not positive and finite, ``cache_size`` or ``robustness`` is
+            negative, or the backend is unknown.
+        ImportError: The backend's package is missing.
+        RuntimeError: There is no connection to the backend's cluster yet.
     """
 
-    def __init__(self, n_jobs: int = -1, duration: float = DURATION, cache_size: int = CACHE_SIZE) -> None:
-        if n_jobs == 0 or n_jobs < -1:
-            raise ValueError(f"n_jobs: expected a positive number of threads or -1 for one per core, got {n_jobs}.")
+    def __init__(
+        self,
+        n_jobs: int = -1,
+        duration: float = DURATION,
+        cache_size: int = CACHE_SIZE,
+        backend: str = "threading",
+        robustness: int = 0,
+    ) -> None:
         if not 0.0 < duration < math.inf:
             raise ValueError(f"duration: expected a positive number of seconds, got {duration}.")
         if cache_size < 0:
             raise ValueError(f"cache_size: expected a number of roll-outs, 0 or more, got {cache_size}.")
-        self.n_jobs = n_jobs if n_jobs > 0 else os.cpu_count() or 1
+        if robustness < 0:
+            raise ValueError(f"robustness: expected a number of copies, 0 or more, got {robustness}.")
+        self.n_jobs = n_jobs
         self.duration = duration
         self.cache_size = cache_size
-        self._rollouts: OrderedDict[tuple[WalkerDesign, tuple[bytes, bytes]], Rollout] = OrderedDict()
-        self._parallel = joblib.Parallel(n_jobs=self.n_jobs, backend="threading", batch_size="auto")
-        self._entered = False
+        self.backend = backend
+        self.robustness = robustness
+        self._map = ParallelMap(n_jobs, backend)
+        # Digests as keys: a terrain's points in every key would outweigh the roll-outs many times.
+        self._programs: OrderedDict[bytes, _Built] = OrderedDict()
+        self._rollouts: OrderedDict[bytes, Rollout] = OrderedDict()
         self._lock = Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("n_jobs", "duration", "cache_size", "backend", "robustness")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def __enter__(self) -> Evaluator:
-        """Keeps the threads between calls of ``evaluate``."""
-        self._parallel.__enter__()
-        self._entered = True
+        """Keeps the workers between calls of ``evaluate``."""
+        self._map.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Lets the threads go."""
+        """Lets the workers go."""
         self.close()
 
     def close(self) -> None:
-        """Lets the threads and the remembered roll-outs go; the evaluator can be used again."""
-        if self._entered:
-            self._entered = False
-            self._parallel.__exit__(None, None, None)
+        """Lets the workers and all that is remembered go; the evaluator can be used again."""
+        self._map.close()
+        self._programs.clear()
         self._rollouts.clear()
 
     def evaluate(self, programs: Sequence[str], terrain: Terrain | str | Sequence[Terrain | str]) -> list[Evaluation]:
@@ -142,24 +181,47 @@ class Evaluator:
         if isinstance(programs, str):
             raise TypeError("programs: expected a sequence of program texts, got one text; put it in a list.")
         terrains = self._terrains(terrain, len(programs))
-        with self._lock:  # joblib's pool serves one batch at a time
+        with self._lock:  # joblib's workers serve one batch at a time
             return self._evaluate(programs, terrains)
 
     def _evaluate(self, programs: Sequence[str], terrains: Sequence[Terrain]) -> list[Evaluation]:
-        built = dict(zip(dict.fromkeys(programs), self._map(_build, list(dict.fromkeys(programs))), strict=True))
-        wanted: dict[tuple[WalkerDesign, tuple[bytes, bytes]], Terrain] = {}
-        for program, ground in zip(programs, terrains, strict=True):
-            design = built[program][0]
-            if isinstance(design, WalkerDesign):
-                wanted.setdefault((design, ground.key), ground)
-        fresh = {key: ground for key, ground in wanted.items() if key not in self._rollouts}
-        jobs = [(design, ground, self.duration) for (design, _), ground in fresh.items()]
-        outcomes = dict(zip(fresh, self._map(_walk, jobs), strict=True))
-        outcomes |= {key: self._rollouts[key] for key in wanted if key not in fresh}
-        self._remember(outcomes)
+        built = self._build(programs)
+        grounds = _grounds(terrains)
+        # Every roll-out of the batch by its key; equal keys are equal roll-outs, whoever asks for them.
+        wanted: dict[bytes, _Job] = {}
+        keys: list[list[bytes]] = []
+        for walker, (ground, digest) in zip(built, grounds, strict=True):
+            copies = range(self.robustness + 1) if walker.design else ()
+            keys.append([digest + walker.digest + copy.to_bytes(4, "big") for copy in copies])
+            for copy, key in enumerate(keys[-1]):
+                assert walker.design is not None
+                wanted.setdefault(key, _Job(walker.design, copy, ground, self.duration))
+        # Sorted, so that the jobs of one terrain travel to a worker together.
+        fresh = sorted(key for key in wanted if key not in self._rollouts)
+        outcomes = dict(zip(fresh, self._map(_walk, [wanted[key] for key in fresh]), strict=True))
+        outcomes = {key: outcomes[key] if key in outcomes else self._rollouts[key] for key in wanted}
+        _remember(self._rollouts, outcomes, self.cache_size)
         return [
-            _evaluation(built[program], outcomes, ground.key)
-            for program, ground in zip(programs, terrains, strict=True)
+            _evaluation(walker, [outcomes[key] for key in asked], self.robustness)
+            for walker, asked in zip(built, keys, strict=True)
+        ]
+
+    def _build(self, programs: Sequence[str]) -> list[_Built]:
+        """What each program builds; every distinct text that is not remembered is run once."""
+        digests = [_text_digest(program) for program in programs]
+        fresh = {
+            digest: program
+            for digest, program in zip(digests, programs, strict=True)
+            if digest is not None and digest not in self._programs
+        }
+        built = dict(zip(fresh, self._map(_build, list(fresh.values())), strict=True))
+        # In order, so that what is forgotten first does not depend on what was fresh.
+        outcomes = {d: built[d] if d in built else self._programs[d] for d in digests if d is not None}
+        _remember(self._programs, outcomes, min(self.cache_size, max(PROGRAM_CACHE_SIZE, len(outcomes))))
+        # What is no text is refused at once, without a worker.
+        return [
+            _build(program) if digest is None else outcomes[digest]
+            for digest, program in zip(digests, programs, strict=True)
         ]
 
     @staticmethod
@@ -170,49 +232,89 @@ class Evaluator:
         named = {name: make_terrain(name) for name in {ground for ground in given if isinstance(ground, str)}}
         return [named[ground] if isinstance(ground, str) else ground for ground in given]
 
-    def _map(self, function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> list[Outcome]:
-        if self.n_jobs == 1 or len(jobs) < 2:
-            return [function(job) for job in jobs]
-        return list(self._parallel(joblib.delayed(function)(job) for job in jobs))
 
-    def _remember(self, outcomes: Mapping[tuple[WalkerDesign, tuple[bytes, bytes]], Rollout]) -> None:
-        for key, rollout in outcomes.items():
-            self._rollouts[key] = rollout
-            self._rollouts.move_to_end(key)
-        while len(self._rollouts) > self.cache_size:
-            self._rollouts.popitem(last=False)
+class _Built(NamedTuple):
+    """What a program built: a walker, or an error."""
+
+    design: WalkerDesign | None
+    digest: bytes  # of the design
+    error: EvaluationError | None
+    repairs: dict[str, int]
 
 
-def _build(program: str) -> tuple[WalkerDesign | EvaluationError, Mapping[str, int]]:
+class _Job(NamedTuple):
+    """A roll-out to do: of a walker (copy 0) or of one of its perturbed copies."""
+
+    design: WalkerDesign
+    copy: int
+    terrain: Terrain
+    duration: float
+
+
+def _build(program: str) -> _Built:
     try:
         design, repairs = compile_program(program)
     except ProgramError as error:
-        return EvaluationError(error.kind, error.message), MappingProxyType({})
-    return design, MappingProxyType(repairs)
+        return _Built(None, b"", EvaluationError(error.kind, error.message), {})
+    return _Built(design, design_digest(design), None, repairs)
 
 
-def _walk(job: tuple[WalkerDesign, Terrain, float]) -> Rollout:
-    return roll_out(*job)
+def _walk(job: _Job) -> Rollout:
+    design = perturbed(job.design, job.copy) if job.copy else job.design
+    return roll_out(design, job.terrain, job.duration)
 
 
-def _evaluation(
-    built: tuple[WalkerDesign | EvaluationError, Mapping[str, int]],
-    outcomes: Mapping[tuple[WalkerDesign, tuple[bytes, bytes]], Rollout],
-    terrain_key: tuple[bytes, bytes],
-) -> Evaluation:
-    design, repairs = built
-    if isinstance(design, EvaluationError):
-        return Evaluation(error=design)
-    rollout = outcomes[design, terrain_key]
-    error = None if rollout.fault is None else EvaluationError(rollout.fault, _FAULTS[rollout.fault])
-    displacement = rollout.displacement if error is None else 0.0
+def _text_digest(program: Any) -> bytes | None:
+    """16 bytes that tell texts apart; None for what is no text."""
+    if not isinstance(program, str):
+        return None
+    return hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _grounds(terrains: Sequence[Terrain]) -> list[tuple[Terrain, bytes]]:
+    """Each terrain with a digest of its ground, equal grounds as one object, so that a chunk of jobs holds each once."""
+    digests = {id(terrain): _ground_digest(terrain) for terrain in {id(t): t for t in terrains}.values()}
+    first: dict[bytes, Terrain] = {}
+    for terrain in terrains:
+        first.setdefault(digests[id(terrain)], terrain)
+    return [(first[digests[id(terrain)]], digests[id(terrain)]) for terrain in terrains]
+
+
+def _ground_digest(terrain: Terrain) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in terrain.key:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def _remember(memory: OrderedDict[bytes, Value], outcomes: Mapping[bytes, Value], size: int) -> None:
+    """Adds outcomes as the newest, and forgets the oldest beyond a size."""
+    for key, outcome in outcomes.items():
+        memory[key] = outcome
+        memory.move_to_end(key)
+    while len(memory) > size:
+        memory.popitem(last=False)
+
+
+def _evaluation(walker: _Built, rollouts: Sequence[Rollout], robustness: int) -> Evaluation:
+    """The evaluation of a walker that did the first of the roll-outs, and whose copies did the others."""
+    if walker.design is None:
+        return Evaluation(error=walker.error, robust_fitness=0.0 if robustness else None)
+    fault = rollouts[0].fault
+    displacement = rollouts[0].displacement if fault is None else 0.0
     return Evaluation(
         fitness=abs(displacement),
         displacement=displacement,
-        height=design.height,
-        width=design.width,
-        mass=design.mass,
-        design=design,
-        error=error,
-        repairs=repairs,
+        height=walker.design.height,
+        width=walker.design.width,
+        mass=walker.design.mass,
+        design=walker.design,
+        error=None if fault is None else EvaluationError(fault, _FAULTS[fault]),
+        repairs=MappingProxyType(dict(walker.repairs)),
+        robust_fitness=_least_distance(rollouts) if robustness else None,
     )
+
+
+def _least_distance(rollouts: Sequence[Rollout]) -> float:
+    return min(abs(rollout.displacement) if rollout.fault is None else 0.0 for rollout in rollouts)

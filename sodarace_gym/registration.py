@@ -17,13 +17,14 @@ RANDOM_ID = "Sodarace-Random-v0"
 def register_environments() -> None:
     """Registers every id of these tables with Gymnasium; ids that are registered already are left alone."""
     # Classes are named and not passed, so that registering imports neither the physics nor the sandbox.
-    families = {
-        "sodarace_gym.env:SodaraceEnv": ENVIRONMENT_IDS,
-        "sodarace_gym.control_env:SodaraceControlEnv": CONTROL_IDS,
-    }
-    for entry_point, ids in families.items():
-        for environment_id, terrain in ids.items():
-            if environment_id not in gym.registry:
-                gym.register(id=environment_id, entry_point=entry_point, kwargs={"terrain": terrain})
-    if RANDOM_ID not in gym.registry:
-        gym.register(id=RANDOM_ID, entry_point="sodarace_gym.random_terrain_env:RandomTerrainEnv")
+    rooms = "sodarace_gym"
+    for environment_id, terrain in ENVIRONMENT_IDS.items():
+        _register(environment_id, f"{rooms}.env:SodaraceEnv", f"{rooms}.vector_env:SodaraceVectorEnv", terrain=terrain)
+    _register(RANDOM_ID, f"{rooms}.random_terrain_env:RandomTerrainEnv", f"{rooms}.vector_env:RandomTerrainVectorEnv")
+    for environment_id, terrain in CONTROL_IDS.items():
+        _register(environment_id, f"{rooms}.control_env:SodaraceControlEnv", terrain=terrain)
+
+
+def _register(environment_id: str, entry_point: str, vector_entry_point: str | None = None, **arguments: str) -> None:
+    if environment_id not in gym.registry:
+        gym.register(environment_id, entry_point, vector_entry_point=vector_entry_point, kwargs=arguments)

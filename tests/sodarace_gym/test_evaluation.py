@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 import subprocess
 import sys
 import threading
@@ -11,14 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from sodarace_gym import evaluation as evaluation_module
 from sodarace_gym import physics
-from sodarace_gym.errors import ERROR_KINDS
+from sodarace_gym.errors import ERROR_KINDS, ProgramError
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.physics import roll_out
+from sodarace_gym.program import compile_program
+from sodarace_gym.robustness import PERTURBATION, perturbed
 from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
-from sodarace_gym.walker import build_design
-from tests.sodarace_gym.walkers import random_designs, square, wheel
+from sodarace_gym.walker import WalkerDesign, build_design
+from tests.sodarace_gym.walkers import fast_walkers, random_designs, raw_walkers, square, wheel
 
 DESIGNS = [*random_designs(seed=12, count=10), wheel()]
 PROGRAMS = [design.to_program() for design in DESIGNS]
@@ -45,6 +52,28 @@ BAD_PROGRAMS = {
 def evaluator():
     with Evaluator(n_jobs=2) as evaluator:
         yield evaluator
+
+
+@pytest.fixture
+def walked(monkeypatch):
+    """Every roll-out and every program run from here on, as ("walk", terrain name) or ("run", program)."""
+    done: list[tuple[str, str]] = []
+
+    def counting_roll_out(design, terrain, duration):
+        done.append(("walk", terrain.name))
+        return roll_out(design, terrain, duration)
+
+    def counting_compile(program):
+        done.append(("run", program))
+        return compile_program(program)
+
+    monkeypatch.setattr(evaluation_module, "roll_out", counting_roll_out)
+    monkeypatch.setattr(evaluation_module, "compile_program", counting_compile)
+    return done
+
+
+def walks(done: list[tuple[str, str]]) -> int:
+    return sum(what == "walk" for what, _ in done)
 
 
 def same(one: list[Evaluation], other: list[Evaluation]) -> bool:
@@ -228,39 +257,132 @@ def test_threads_may_share_an_evaluator():
 # ------------------------------------------------------------------------------------------------------- duplicates
 
 
-def test_a_design_is_walked_once_however_it_is_written():
+def test_a_design_is_walked_once_however_it_is_written(walked):
     spaced = SQUARE.replace("    ", "  ")
     padded = SQUARE.replace("    return", "    wc.add_muscle(j0, j0)\n    return")
     assert len({SQUARE, spaced, padded}) == 3
     with Evaluator(n_jobs=2) as evaluator:
         evaluations = evaluator.evaluate([SQUARE, spaced, PROGRAMS[0], SQUARE, padded], "Flat")
-        assert len(evaluator._rollouts) == 2
+        assert walks(walked) == 2
+        assert len(walked) == 2 + 4, "each distinct program ran once"
         assert len({e.displacement for e in evaluations}) == 2
         assert [e.repairs for e in evaluations] == [{}, {}, {}, {}, {"dropped_muscles": 1}]
-        rollouts = list(evaluator._rollouts.values())
-        again = evaluator.evaluate([padded, PROGRAMS[0]], "Flat")
-        # The very objects of before: nothing was walked again.
-        assert {id(r) for r in evaluator._rollouts.values()} == {id(r) for r in rollouts}
-        assert [again[0].fitness, again[1].fitness] == [evaluations[0].fitness, evaluations[2].fitness]
+        again = evaluator.evaluate([padded, PROGRAMS[0], SQUARE.replace("    ", "   ")], "Flat")
+        assert len(walked) == 2 + 4 + 1, "only the new text ran, and nothing walked"
+        assert [e.fitness for e in again] == [evaluations[i].fitness for i in (0, 2, 0)]
+        evaluator.close()
+        evaluator.evaluate([padded], "Flat")
+        assert walks(walked) == 3, "what was remembered is gone"
 
 
-def test_the_same_walker_on_another_terrain_is_another_matter():
+def test_a_batch_of_duplicates_costs_one_evaluation(walked):
+    bad = "def make_walker():\n    return 1 / 0\n"
+    with Evaluator(n_jobs=2) as evaluator:
+        evaluations = evaluator.evaluate([SQUARE, bad] * 500, "Flat")
+    assert len(walked) == 3  # two programs ran, one walker walked
+    assert len({e.fitness for e in evaluations[::2]}) == 1
+    assert {e.error.kind for e in evaluations[1::2] if e.error} == {"runtime_error"}
+
+
+def test_the_same_walker_on_another_terrain_is_another_matter(walked):
     with Evaluator(n_jobs=2) as evaluator:
         evaluator.evaluate([PROGRAMS[-1]] * 5, list(TERRAIN_NAMES))
-        assert len(evaluator._rollouts) == 5
-        # The same ground under another name is the same ground.
-        evaluator.evaluate([PROGRAMS[-1]], Terrain("another name", make_terrain("Flat").floor))
-        assert len(evaluator._rollouts) == 5
+        assert walks(walked) == 5
+        # The same ground under another name is the same ground, and so is one made anew.
+        evaluator.evaluate([PROGRAMS[-1]] * 2, [Terrain("another", make_terrain("Flat").floor), make_terrain("Bumpy")])
+        assert walks(walked) == 5
 
 
-def test_the_oldest_roll_outs_are_forgotten_first():
+def test_the_oldest_roll_outs_are_forgotten_first(walked):
     with Evaluator(n_jobs=1, cache_size=3) as evaluator:
-        evaluator.evaluate(PROGRAMS[:3], "Flat")
-        evaluator.evaluate(PROGRAMS[:1], "Flat")
-        evaluator.evaluate(PROGRAMS[3:4], "Flat")
-        assert {design for design, _ in evaluator._rollouts} == {DESIGNS[2], DESIGNS[0], DESIGNS[3]}
-        evaluator.close()
-        assert len(evaluator._rollouts) == 0
+        for programs, fresh in ((PROGRAMS[:3], 3), (PROGRAMS[:1], 0), (PROGRAMS[3:4], 1), (PROGRAMS[:1], 0)):
+            before = walks(walked)
+            evaluator.evaluate(programs, "Flat")
+            assert walks(walked) - before == fresh
+        before = walks(walked)
+        evaluator.evaluate(PROGRAMS[1:2], "Flat")
+        assert walks(walked) - before == 1, "the second was used least lately"
+
+
+def test_memory_is_bounded_by_what_was_asked_for():
+    with Evaluator(n_jobs=1, duration=0.1, cache_size=30) as evaluator:
+        for batch in range(4):
+            programs = [design.to_program() for design in random_designs(seed=100 + batch, count=20)]
+            evaluator.evaluate([*programs, "# " + "x" * 50_000], "Flat")
+            assert len(evaluator._rollouts) <= 30
+            assert len(evaluator._programs) <= 30
+        assert all(len(key) < 64 for memory in (evaluator._rollouts, evaluator._programs) for key in memory)
+
+
+# ---------------------------------------------------------------------------------------------------- robust fitness
+
+
+def test_robust_fitness_is_the_least_of_a_walker_and_its_copies(evaluator):
+    plain = evaluator.evaluate(PROGRAMS, "Flat")
+    assert all(e.robust_fitness is None for e in plain)
+    levels = []
+    for robustness in (1, 3):
+        with Evaluator(n_jobs=2, robustness=robustness) as careful:
+            evaluations = careful.evaluate(PROGRAMS, "Flat")
+        assert [dataclasses.replace(e, robust_fitness=None) for e in evaluations] == plain
+        levels.append([e.robust_fitness for e in evaluations])
+    for fitness, one, three in zip((e.fitness for e in plain), *levels, strict=True):
+        assert fitness >= one >= three >= 0.0
+    ground = make_terrain("Flat")
+    copies = [abs(roll_out(perturbed(DESIGNS[3], copy), ground).displacement) for copy in (1, 2, 3)]
+    assert levels[1][3] == min(plain[3].fitness, *copies)
+
+
+def test_robust_fitness_costs_one_roll_out_a_copy_and_duplicates_none(walked):
+    with Evaluator(n_jobs=2, robustness=2) as careful:
+        first = careful.evaluate([SQUARE] * 10 + [PROGRAMS[0]] * 10 + ["no program"], "Flat")
+        assert walks(walked) == 2 * 3
+        assert same(careful.evaluate([SQUARE], "Flat"), first[:1])
+        assert walks(walked) == 2 * 3
+    assert first[-1].robust_fitness == 0.0
+
+
+def test_robust_fitness_tells_chaos_from_walking():
+    runners = [design.to_program() for design in fast_walkers()[:12]]
+    with Evaluator(robustness=2) as careful:
+        roller, *others = careful.evaluate([wheel().to_program(), *runners], "Flat")
+    assert roller.robust_fitness > 0.9 * roller.fitness, "a wheel rolls whatever happens"
+    kept = [e.robust_fitness / e.fitness for e in others]
+    assert min(kept) < 0.9, "some of the fastest walkers owe their distance to one trajectory"
+    assert max(kept) > 0.9
+
+
+@settings(max_examples=30)
+@given(raw_walkers(), st.integers(1, 5))
+def test_a_copy_is_its_walker_but_for_a_hair(parts, number):
+    try:
+        design = build_design(*parts)[0]
+    except ProgramError:
+        assume(False)
+    copy = perturbed(design, number)
+    assert copy == perturbed(WalkerDesign(design.joints, design.muscles), number)
+    assert copy != perturbed(design, number + 1)
+    assert copy.muscles == design.muscles
+    shifts = [math.dist(old, new) for old, new in zip(design.joints, copy.joints, strict=True)]
+    assert 0.0 < max(shifts) < 10 * PERTURBATION
+
+
+# ------------------------------------------------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_evaluations_and_evaluators_can_be_copied(evaluator, copier):
+    expected = evaluator.evaluate([SQUARE.replace("2.1213203435596424", "50.0"), *PROGRAMS[:3], "no program"], "Flat")
+    copies = copier(expected)
+    assert same(copies, expected)
+    assert copies[0].repairs == {"clamped_amplitudes": 3}
+    with pytest.raises(TypeError):
+        copies[0].repairs["clamped_amplitudes"] = 0
+    with Evaluator(n_jobs=2, duration=2.0, cache_size=7, robustness=1) as original:
+        original.evaluate(PROGRAMS, "Flat")
+        with copier(original) as twin:  # while the original's threads are at hand
+            assert (twin.n_jobs, twin.duration, twin.cache_size, twin.backend) == (2, 2.0, 7, "threading")
+            assert same(twin.evaluate(PROGRAMS, "Flat"), original.evaluate(PROGRAMS, "Flat"))
 
 
 # --------------------------------------------------------------------------------------------------------- terrains
@@ -315,6 +437,8 @@ def test_one_text_is_not_a_list_of_programs(evaluator):
         ({"duration": math.nan}, "duration"),
         ({"duration": math.inf}, "duration"),
         ({"cache_size": -1}, "cache_size"),
+        ({"robustness": -1}, "robustness"),
+        ({"backend": "abacus"}, "backend"),
     ],
 )
 def test_unusable_settings_are_refused_by_name(settings, name):

@@ -1,0 +1,152 @@
+"""One function over many jobs, on the cores of this machine or of a cluster, through joblib: the backend is a name."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import ModuleType, TracebackType
+from typing import Any, TypeVar
+
+import joblib
+from joblib.parallel import BACKENDS
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+CLUSTER_BACKENDS = ("dask", "ray")
+"""Backends that send jobs to a cluster which the caller has connected to."""
+CHUNKS_PER_WORKER = 4
+"""Into how many chunks a worker's share is cut: jobs differ in length, and the last chunk of all is waited for."""
+MAX_CHUNK = 250
+"""Most jobs in one chunk, so that no message to a worker grows with the batch."""
+
+# Workers that see this process's memory are handed the jobs one by one.
+_SHARED_MEMORY = ("threading", "sequential")
+
+
+class ParallelMap:
+    """Maps a function over jobs with joblib; the results come in the order of the jobs, whatever the backend.
+
+    Threads are handed the jobs one by one. To processes and clusters they are sent in chunks, each pickled once: a job takes
+    about a millisecond, which is what sending it alone would take too, and an object that several jobs of a chunk share (a
+    terrain) travels once with the chunk.
+
+    Args:
+        n_jobs: Workers; -1 for one per core of the machine or of the cluster. Dask always uses its whole cluster.
+        backend: ``"threading"``, ``"loky"`` (processes on this machine), ``"dask"`` (the ``distributed.Client`` made last),
+            ``"ray"`` (after ``ray.init``), or the name of another backend that joblib knows.
+
+    Raises:
+        ValueError: ``n_jobs`` is 0 or below -1, or the backend is unknown.
+        ImportError: The backend's package is missing.
+        RuntimeError: There is no connection to a cluster yet.
+    """
+
+    def __init__(self, n_jobs: int = -1, backend: str = "threading") -> None:
+        if n_jobs == 0 or n_jobs < -1:
+            raise ValueError(f"n_jobs: expected a positive number of workers or -1 for one per core, got {n_jobs}.")
+        if backend not in (*BACKENDS, *CLUSTER_BACKENDS):
+            known = ", ".join(sorted({"threading", "loky", *CLUSTER_BACKENDS}))
+            raise ValueError(f"backend: expected one of {known}, or one registered with joblib, got {backend!r}.")
+        self.n_jobs = n_jobs
+        self.backend = backend
+        _check_connection(backend)
+        self._parallel: joblib.Parallel | None = None  # while the workers are kept
+
+    def __enter__(self) -> ParallelMap:
+        """Keeps the workers between calls."""
+        if self._parallel is None:
+            self._parallel = self._new_parallel().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Lets the workers go."""
+        self.close()
+
+    def close(self) -> None:
+        """Lets the workers go; the next call starts others. Closing twice is fine."""
+        parallel, self._parallel = self._parallel, None
+        if parallel is not None:
+            parallel.__exit__(None, None, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers belong to the process that started them.
+        return self.__dict__ | {"_parallel": None}
+
+    def __call__(self, function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> list[Outcome]:
+        """Applies a function to every job.
+
+        Args:
+            function: What to do; for other backends than threads, a function of an importable module.
+            jobs: Its arguments, one each. A single job stays in this process, and so does all work where there is one worker.
+
+        Returns:
+            One outcome per job, in order.
+        """
+        if self.n_jobs == 1 or len(jobs) < 2:
+            return [function(job) for job in jobs]
+        parallel = self._parallel or self._new_parallel()
+        if self.backend in _SHARED_MEMORY:
+            return list(parallel(joblib.delayed(function)(job) for job in jobs))
+        with joblib.parallel_config(backend=self.backend):
+            workers = joblib.effective_n_jobs(self.n_jobs)
+        chunks = parallel(joblib.delayed(_run)(chunk) for chunk in pickled_chunks(function, jobs, workers))
+        return [outcome for chunk in chunks for outcome in chunk]
+
+    def _new_parallel(self) -> joblib.Parallel:
+        _check_connection(self.backend)
+        # Chunks are cut here, hence no batches of joblib's; they are bytes, hence no arrays to map into memory.
+        batch_size = "auto" if self.backend in _SHARED_MEMORY else 1
+        # Named through the configuration, which knows more backends than Parallel itself: Dask, for one.
+        with joblib.parallel_config(backend=self.backend):
+            return joblib.Parallel(n_jobs=self.n_jobs, batch_size=batch_size, max_nbytes=None)
+
+
+def pickled_chunks(function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: int) -> Iterator[bytes]:
+    """Cuts jobs into chunks of about equal size, in order, as the bytes that are sent to a worker.
+
+    Bytes and not lists: Dask would look through nested lists for values of its own, and pickle each element alone.
+    """
+    size = max(1, min(MAX_CHUNK, math.ceil(len(jobs) / (CHUNKS_PER_WORKER * workers))))
+    for start in range(0, len(jobs), size):
+        yield pickle.dumps((function, list(jobs[start : start + size])), protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _run(chunk: bytes) -> list[Any]:
+    function: Callable[[Any], Any]
+    jobs: Iterable[Any]
+    function, jobs = pickle.loads(chunk)
+    return [function(job) for job in jobs]
+
+
+def _check_connection(backend: str) -> None:
+    if backend == "dask":
+        try:
+            _import("dask", "distributed").get_client()
+        except ValueError:
+            raise RuntimeError(
+                "backend 'dask' needs a client first: distributed.Client('scheduler-address:8786') connects to a cluster, "
+                "distributed.Client() starts one on this machine."
+            ) from None
+    elif backend == "ray":
+        if not _import("ray", "ray").is_initialized():
+            raise RuntimeError(
+                "backend 'ray' needs a connection first: ray.init(address='auto') connects to a cluster, ray.init() starts "
+                "one on this machine."
+            )
+        _import("ray", "ray.util.joblib").register_ray()
+
+
+def _import(backend: str, module: str) -> ModuleType:
+    # By name, when asked for: few users need these packages, and the base installation has none of them.
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"backend {backend!r} needs a package that is missing ({error}); "
+            "install it with: pip install 'sodarace-gym[distributed]'"
+        ) from error
