@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sodarace_gym.evaluation import Evaluation as Evaluation
     from sodarace_gym.evaluation import Evaluator as Evaluator
     from sodarace_gym.program import compile_program as compile_program
+    from sodarace_gym.sequential_actions import SequentialActions as SequentialActions
     from sodarace_gym.spaces import WalkerPrograms as WalkerPrograms
     from sodarace_gym.terrain import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrain import Terrain as Terrain
@@ -45,6 +46,7 @@ _HOMES = {
     "Evaluator": "evaluation",
     "Muscle": "walker",
     "ProgramError": "errors",
+    "SequentialActions": "sequential_actions",
     "SodaraceEnv": "env",
     "TERRAIN_NAMES": "terrain",
     "Terrain": "terrain",
@@ -62,6 +64,7 @@ __all__ = [
     "Evaluator",
     "Muscle",
     "ProgramError",
+    "SequentialActions",
     "SodaraceEnv",
     "Terrain",
     "WalkerDesign",

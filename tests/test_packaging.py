@@ -182,10 +182,11 @@ def test_everything_imported_is_declared(repository: Path) -> None:
     setup = read_setup(repository)
     base = with_parts(requirements(setup["options"]["install_requires"]))
     elm = base | with_parts(requirements(setup["options.extras_require"]["elm"]))
+    agents = elm | with_parts(requirements(setup["options.extras_require"]["agents"]))
     providers = importlib.metadata.packages_distributions()
 
     undeclared = []
-    for package, allowed in (("sodarace_gym", base), ("elm_rl", elm), ("benchmarks", elm)):
+    for package, allowed in (("sodarace_gym", base), ("elm_rl", elm), ("benchmarks", agents)):
         for path in modules(repository, package):
             for name in set(imported_names(path)) - {*sys.stdlib_module_names, *PACKAGES, "benchmarks"}:
                 if not allowed & {canonicalize_name(provider) for provider in providers.get(name, [])}:
