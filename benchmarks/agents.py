@@ -71,6 +71,10 @@ def contests() -> list[tuple[RandomActions, list[Learner]]]:
     ]
 
 
+def _both(rival: RandomActions, learners: Sequence[Learner]) -> list[Generator]:
+    return [rival, *learners]
+
+
 def measure(generator: Generator, terrain: str, budget: int, seed: int, duration: float = DURATION) -> dict[str, float]:
     """What one agent found on one terrain with one seed.
 
@@ -112,7 +116,7 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/agents.md")
     options = parser.parse_args()
-    agents: list[Generator] = [agent for rival, learners in contests() for agent in (rival, *learners)]
+    agents = [agent for rival, learners in contests() for agent in _both(rival, learners)]
     cells = [
         (agent, terrain, seed) for agent in agents for terrain in options.terrains for seed in range(options.seeds)
     ]
@@ -128,15 +132,15 @@ def main() -> None:
 
     rows: dict[str, list[list[object]]] = {"best": [], "best lead": [], "last": [], "last lead": []}
     for rival, learners in contests():
-        for agent in (rival, *learners):
+        for agent in _both(rival, learners):
             # A random search does not change, so that all it drew is the better measure of what it draws.
             late = "mean" if agent is rival else "last"
             rows["best"].append([agent.name, *(format_interval(values(agent, t, "best")) for t in options.terrains)])
             rows["last"].append([agent.name, *(format_interval(values(agent, t, late)) for t in options.terrains)])
-        for agent in learners:
+        for learner in learners:
             for figure, against in (("best", "best"), ("last", "mean")):
-                verdicts = (verdict(values(agent, t, figure), values(rival, t, against)) for t in options.terrains)
-                rows[f"{figure} lead"].append([agent.name, *verdicts])
+                verdicts = (verdict(values(learner, t, figure), values(rival, t, against)) for t in options.terrains)
+                rows[f"{figure} lead"].append([learner.name, *verdicts])
     header = ["agent", *options.terrains]
     body = (
         f"{options.budget} episodes (each the evaluation of one walker) an agent, terrain and seed; {options.seeds} seeds (0 "

@@ -23,6 +23,9 @@ from sodarace_gym.terrain import PROFILE_MAX_HEIGHT
 
 Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
+REWARD_SCALE = 10.0
+"""Rewards of learners are distances over this, walker units: value functions start near 0 and learn large targets slowly."""
+
 
 class _Booked(gym.Wrapper[Any, Any, Any, Any]):
     """Books every episode of an environment on a meter."""
@@ -51,7 +54,15 @@ class _WhileBudgetLasts(BaseCallback):
 
 
 def make_env(wrapper: Wrapper, meter: Meter) -> gym.Env[Any, Any]:
-    """The meter's terrain under a wrapper of actions, with profiles scaled to [-1, 1]: SB3 normalises images only."""
+    """The meter's terrain under a wrapper of actions, scaled for neural networks after the meter has booked the distance.
+
+    Args:
+        wrapper: Of the actions.
+        meter: Books the episodes.
+
+    Returns:
+        An environment whose profiles lie in [-1, 1] and whose rewards are distances over ``REWARD_SCALE``.
+    """
     env = wrapper(gym.make(f"Sodarace-{meter.terrain}-v0", duration=meter.evaluator.duration))
     profile = gym.spaces.Box(-1.0, 1.0, env.observation_space["floor"].shape, np.float32)  # type: ignore[index]
     space = gym.spaces.Dict({**env.observation_space.spaces, "floor": profile, "ceiling": profile})  # type: ignore[attr-defined]
@@ -60,7 +71,8 @@ def make_env(wrapper: Wrapper, meter: Meter) -> gym.Env[Any, Any]:
         heights = {name: observation[name] / np.float32(PROFILE_MAX_HEIGHT) for name in ("floor", "ceiling")}
         return {**observation, **heights}
 
-    return gym.wrappers.TransformObservation(_Booked(env, meter), scaled, space)
+    env = gym.wrappers.TransformReward(_Booked(env, meter), lambda distance: float(distance) / REWARD_SCALE)
+    return gym.wrappers.TransformObservation(env, scaled, space)
 
 
 class RandomActions:
@@ -106,7 +118,7 @@ class Learner:
         """See ``Generator``."""
         torch.manual_seed(seed)
         env = make_env(self.wrapper, meter)
-        model = self.algorithm("MultiInputPolicy", env, seed=seed, device="cpu", **self.settings)  # type: ignore[arg-type]
+        model = self.algorithm("MultiInputPolicy", env, seed=seed, device="cpu", **self.settings)
         model.learn(total_timesteps=meter.budget * 1_000, callback=_WhileBudgetLasts(meter))
         env.close()
         return True

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from sodarace_gym.walker_words import PICTURE, TOKENS, WalkerWord
 
 Observation = dict[str, NDArray[np.float32]]
+WordObservation = dict[str, NDArray[Any]]
 
 LONGEST_WORD = 40
 """Largest ``max_tokens``."""
 
 
-class SequentialActions(
-    gym.Wrapper[Observation, int, dict[str, NDArray[np.float32]], str], gym.utils.RecordConstructorArgs
-):
+class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym.utils.RecordConstructorArgs):
     """Lets an agent write a walker token by token; the last step of an episode runs it.
 
     ## Description
@@ -116,23 +115,25 @@ class SequentialActions(
     The same word on the same terrain builds the same program and earns the same reward.
 
     Raises:
-        ValueError: ``max_tokens`` is out of range.
+        ValueError: ``max_tokens`` is out of range, or the environment's observations are no ``Dict``.
     """
 
     def __init__(self, env: gym.Env[Observation, str], max_tokens: int = 12) -> None:
         if not 2 <= max_tokens <= LONGEST_WORD:
             raise ValueError(f"max_tokens: expected a number from 2 to {LONGEST_WORD}, got {max_tokens}.")
+        inner: Any = env  # Gymnasium's annotations expect what a wrapper wraps to act and observe as the wrapper does
+        terrain: Any = env.observation_space
+        if not isinstance(terrain, spaces.Dict):
+            raise ValueError(
+                f"env: expected an environment that observes a Dict, got {terrain}; flatten it after wrapping."
+            )
         gym.utils.RecordConstructorArgs.__init__(self, max_tokens=max_tokens)
-        gym.Wrapper.__init__(self, env)
+        gym.Wrapper.__init__(self, inner)
         self.max_tokens = max_tokens
-        self.action_space = spaces.Discrete(len(TOKENS))  # type: ignore[assignment] # numbers from it are ints enough
-        self.observation_space = spaces.Dict(
-            {
-                **env.observation_space.spaces,
-                "word": spaces.MultiDiscrete([len(TOKENS) + 1] * max_tokens),
-                "picture": spaces.Box(-1.0, 1.0, (3 * math.prod(PICTURE),), np.float32),
-            }
-        )
+        self.action_space = spaces.Discrete(len(TOKENS))  # type: ignore[assignment] # its numbers are ints enough
+        word = spaces.MultiDiscrete([len(TOKENS) + 1] * max_tokens)
+        picture = spaces.Box(-1.0, 1.0, (3 * math.prod(PICTURE),), np.float32)
+        self.observation_space = spaces.Dict({**terrain.spaces, "word": word, "picture": picture})  # type: ignore[assignment]
         self._word = WalkerWord()
         self._terrain: Observation | None = None  # None outside an episode
 
@@ -147,7 +148,7 @@ class SequentialActions(
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    ) -> tuple[WordObservation, dict[str, Any]]:
         """Starts an episode; the arguments are the environment's.
 
         Returns:
@@ -157,7 +158,7 @@ class SequentialActions(
         self._word = WalkerWord()
         return self._observation(self._terrain), info | self._told()
 
-    def step(self, action: int) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+    def step(self, action: int) -> tuple[WordObservation, float, bool, bool, dict[str, Any]]:
         """Writes a token.
 
         Args:
@@ -180,12 +181,13 @@ class SequentialActions(
             return self._observation(self._terrain), 0.0, False, False, self._told()
         self._terrain = None
         # No text, no walker: the environment books the failure and its reward as it would any other.
-        terrain, reward, terminated, truncated, info = self.env.step("" if refusal else self._word.program())
+        program: Any = "" if refusal else self._word.program()
+        terrain, reward, terminated, truncated, info = self.env.step(program)
         if refusal is not None:
             info |= {"error": "forbidden_token", "error_message": refusal}
         return self._observation(terrain), float(reward), terminated, truncated, info | self._told()
 
-    def _observation(self, terrain: Observation) -> dict[str, NDArray[Any]]:
+    def _observation(self, terrain: Observation) -> WordObservation:
         word = np.zeros(self.max_tokens, dtype=np.int64)
         word[: len(self._word.tokens)] = np.add(self._word.tokens, 1)
         return {**terrain, "word": word, "picture": self._word.body.picture().ravel()}

@@ -264,10 +264,9 @@ def _pair(a: int, b: int) -> tuple[int, int]:
     return (a, b) if a < b else (b, a)
 
 
-def _fits_start_area(size: NDArray[np.float64]) -> NDArray[np.bool_]:
-    # A margin for rounding.
-    fits: NDArray[np.bool_] = (size <= (MAX_WIDTH - 0.01, MAX_HEIGHT - 0.01)).all(axis=-1)
-    return fits
+def _fits_start_area(sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether bodies fit, shape (...,), by width and height, shape (..., 2)."""
+    return np.all(sizes <= (MAX_WIDTH - 0.01, MAX_HEIGHT - 0.01), axis=-1)  # a margin for rounding
 
 
 class WalkerWord:
