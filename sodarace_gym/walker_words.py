@@ -131,7 +131,8 @@ class _Body:
             return dataclasses.replace(self, muscles=self.muscles | added)
         return self._copy(token) if token < _WAVE else self._wave(token - _WAVE)
 
-    def mask(self) -> NDArray[np.bool_]:
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
         """The tokens that may follow, shape (len(TOKENS),), as far as the body decides."""
         mask = np.zeros(len(TOKENS), dtype=np.bool_)
         mask[_PENS] = True
@@ -289,7 +290,7 @@ class WalkerWord:
     def mask(self) -> NDArray[np.bool_]:
         """The tokens that may follow, shape (len(TOKENS),); none after "stop"."""
         last = self.tokens[-1] if self.tokens else None
-        mask = self.body.mask()
+        mask = self.body.allowed.copy()
         if self.over:
             mask[:] = False
         elif last in _PENS:  # an item must follow; a wave always may

@@ -18,6 +18,13 @@ from sodarace_gym.terrain import make_terrain
 AGENTS = [agent for rival, learners in contests() for agent in (rival, *learners)]
 
 
+# As the study trains them, but often enough that twenty episodes change what they do.
+OFTEN = {"n_steps": 16, "batch_size": 16, "learning_starts": 8}
+for agent in AGENTS:
+    if isinstance(agent, Learner):
+        agent.settings |= {name: value for name, value in OFTEN.items() if name in agent.settings}
+
+
 def spent(agent: RandomActions | Learner, seed: int, budget: int = 20) -> Meter:
     with Evaluator(n_jobs=1, duration=1.0) as evaluator:
         meter = Meter(evaluator, "Flat", budget)
