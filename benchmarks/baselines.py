@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import gymnasium as gym
 import numpy as np
-import torch
-from stable_baselines3 import PPO
 
 from elm_rl.finetuning.ppo import load_policy
 from elm_rl.language_model import decode_program, load_language_model, sample_completions, start_id
 from elm_rl.mutation.gp import GPMutation
 from elm_rl.seeds import SEED_NAMES, load_seed
-from sodarace_gym.action_wrappers import BoxActions
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.random_walker import random_design
 
@@ -110,47 +106,6 @@ class GPHillClimbing:
                 if evaluation.valid and evaluation.fitness >= best[climber]:
                     programs[climber], best[climber] = text, evaluation.fitness
             turn += 1
-        return True
-
-
-class _Booked(gym.Wrapper[Any, Any, Any, Any]):
-    """Books every step of an environment on a meter."""
-
-    def __init__(self, env: gym.Env[Any, Any], meter: Meter) -> None:
-        super().__init__(env)
-        self.meter = meter
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """One episode: one evaluation."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if self.meter.left > 0:
-            self.meter.record(float(reward), info["error"] is None)
-        return observation, reward, terminated, truncated, info
-
-
-class StableBaselinesPPO:
-    """Stable-Baselines3's PPO on the Box wrapper: one episode, one walker."""
-
-    name = "SB3 PPO on BoxActions"
-    rollout = 64
-
-    def spend(self, meter: Meter, seed: int) -> bool:
-        """See ``Generator``."""
-        torch.manual_seed(seed)
-        base = gym.make(f"Sodarace-{meter.terrain}-v0", duration=meter.evaluator.duration)
-        model = PPO(
-            "MultiInputPolicy",
-            _Booked(BoxActions(base), meter),
-            n_steps=self.rollout,
-            batch_size=self.rollout,
-            n_epochs=10,
-            learning_rate=1e-3,
-            ent_coef=0.0,
-            gamma=1.0,
-            seed=seed,
-            device="cpu",
-        )
-        model.learn(total_timesteps=meter.budget)
         return True
 
 

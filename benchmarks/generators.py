@@ -19,8 +19,8 @@ from benchmarks.baselines import (
     PolicySamples,
     RandomPrograms,
     SeedPrograms,
-    StableBaselinesPPO,
 )
+from benchmarks.learners import vector_ppo
 from benchmarks.tables import format_interval, markdown_table, publish
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrain import TERRAIN_NAMES
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="repetitions with seeds 0, 1, ... (default 5)")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/generators.md")
     options = parser.parse_args()
-    generators: list[Generator] = [RandomPrograms(), SeedPrograms(), GPHillClimbing(), StableBaselinesPPO()]
+    generators: list[Generator] = [RandomPrograms(), SeedPrograms(), GPHillClimbing(), vector_ppo()]
     if options.run is not None:
         generators.append(LanguageModelSamples(options.run / "language_model"))
         generators.append(PolicySamples(options.run / "finetuned"))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sodarace_gym.program import compile_program as compile_program
     from sodarace_gym.random_terrain_env import RandomTerrainEnv as RandomTerrainEnv
     from sodarace_gym.recording import RecordWalks as RecordWalks
+    from sodarace_gym.sequential_actions import SequentialActions as SequentialActions
     from sodarace_gym.spaces import WalkerPrograms as WalkerPrograms
     from sodarace_gym.terrain import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrain import Terrain as Terrain
@@ -61,6 +62,7 @@ _HOMES = {
     "ProgramError": "errors",
     "RandomTerrainEnv": "random_terrain_env",
     "RecordWalks": "recording",
+    "SequentialActions": "sequential_actions",
     "SodaraceControlEnv": "control_env",
     "SodaraceEnv": "env",
     "SodaraceVectorEnv": "vector_env",
@@ -91,6 +93,7 @@ __all__ = [
     "ProgramError",
     "RandomTerrainEnv",
     "RecordWalks",
+    "SequentialActions",
     "SodaraceControlEnv",
     "SodaraceEnv",
     "SodaraceVectorEnv",

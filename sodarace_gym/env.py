@@ -38,7 +38,8 @@ class SodaraceEnv(gym.Env[Observation, str]):
 
     ## Action Space
     `WalkerPrograms()`, a `gymnasium.spaces.Text`: any `str` of at most 65,536 characters. `sample()` draws the program of a
-    random walker that works. For libraries that cannot write texts there is `sodarace_gym.BoxActions`.
+    random walker that works. For libraries that cannot write texts there are `sodarace_gym.BoxActions` and
+    `sodarace_gym.SequentialActions`.
 
     ## Action grammar
     Plain Python that defines `make_walker()`:

@@ -7,6 +7,7 @@ ERROR_KINDS: dict[str, str] = {
     "source_too_long": "the program text is longer than the sandbox accepts",
     "not_text": "the program is not clean text: no string, or one with NUL characters or invalid Unicode",
     "syntax_error": "the program does not parse, or uses Python the sandbox does not have",
+    "forbidden_token": "there is no program: a token of the walker's word may not stand where it was written",
     # What it does when it runs.
     "unknown_name": "the program uses a name, module or system call that walker programs do not have",
     "runtime_error": "the program raised an exception",

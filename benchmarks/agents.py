@@ -1,0 +1,160 @@
+"""Do agents of ordinary reinforcement learning libraries beat random search at equal evaluations?
+
+Vectors (``BoxActions``): random ones against Stable-Baselines3's PPO and SAC. Words (``SequentialActions``): random ones under
+the mask against sb3-contrib's MaskablePPO. Needs the extra ``agents``.
+
+Usage: ``python -m benchmarks.agents [--budget N] [--seeds N] [--terrains NAME ...] [--jobs N] [--write]``. About an hour on two
+cores with the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import SAC
+from tqdm import tqdm
+
+from benchmarks.baselines import Generator, Meter
+from benchmarks.learners import Learner, RandomActions, vector_ppo
+from benchmarks.tables import format_interval, markdown_table, mean_interval, publish
+from sodarace_gym.action_wrappers import BoxActions
+from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.physics import DURATION
+from sodarace_gym.sequential_actions import SequentialActions
+from sodarace_gym.terrain import TERRAIN_NAMES
+
+TERRAINS = ("Flat", "LeftWall", "Bumpy", "Tunnel")
+"""RightWall is LeftWall in a mirror."""
+
+
+def vector_sac() -> Learner:
+    """SAC on vectors: without a next step there is nothing to bootstrap, so it learns the reward of an action alone."""
+    return Learner(
+        "SB3 SAC on BoxActions",
+        BoxActions,
+        SAC,
+        learning_starts=256,
+        gamma=0.0,
+        learning_rate=1e-3,
+        batch_size=256,
+        policy_kwargs={"net_arch": [128, 128]},
+    )
+
+
+def word_ppo() -> Learner:
+    """MaskablePPO on words; only the last token is rewarded, so nothing is discounted."""
+    return Learner(
+        "MaskablePPO on SequentialActions",
+        SequentialActions,
+        MaskablePPO,
+        n_steps=512,
+        batch_size=128,
+        n_epochs=5,
+        learning_rate=1e-3,
+        ent_coef=0.01,
+        gamma=1.0,
+        gae_lambda=1.0,
+        policy_kwargs={"net_arch": [64]},
+    )
+
+
+def contests() -> list[tuple[RandomActions, list[Learner]]]:
+    """Each random search and the learners that share its actions."""
+    return [
+        (RandomActions("random vectors", BoxActions), [vector_ppo(), vector_sac()]),
+        (RandomActions("random words", SequentialActions), [word_ppo()]),
+    ]
+
+
+def _both(rival: RandomActions, learners: Sequence[Learner]) -> list[Generator]:
+    return [rival, *learners]
+
+
+def measure(generator: Generator, terrain: str, budget: int, seed: int, duration: float = DURATION) -> dict[str, float]:
+    """What one agent found on one terrain with one seed.
+
+    Args:
+        generator: The agent.
+        terrain: Name of the terrain.
+        budget: Episodes, which are evaluations.
+        seed: Of the agent.
+        duration: Simulated seconds of a walk.
+
+    Returns:
+        ``best`` of all distances, the ``mean`` of all, and the mean of the ``last`` quarter.
+    """
+    torch.set_num_threads(1)
+    with Evaluator(n_jobs=1, duration=duration) as evaluator:
+        meter = Meter(evaluator, terrain, budget)
+        generator.spend(meter, seed)
+    distances = np.array(meter.fitness)
+    last = distances[-max(1, budget // 4) :]
+    return {"best": float(distances.max()), "mean": float(distances.mean()), "last": float(last.mean())}
+
+
+def verdict(learner: Sequence[float], rival: Sequence[float]) -> str:
+    """The learner's lead over random search, seed by seed, and whether its interval lies above 0, below or around."""
+    lead = np.subtract(learner, rival)
+    _, low, high = mean_interval(lead)
+    word = "beats" if low > 0.0 else "loses" if high < 0.0 else "open"
+    return f"{format_interval(lead)} {word}"
+
+
+def main() -> None:
+    """Measures, prints and optionally writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", type=int, default=4096, help="episodes an agent, terrain and seed (default 4096)")
+    parser.add_argument("--seeds", type=int, default=5, help="repetitions with seeds 0, 1, ... (default 5)")
+    parser.add_argument("--terrains", nargs="+", choices=TERRAIN_NAMES, default=TERRAINS, metavar="NAME")
+    parser.add_argument(
+        "--jobs", type=int, default=-1, help="processes; the results do not depend on it (default: cores)"
+    )
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results/agents.md")
+    options = parser.parse_args()
+    agents = [agent for rival, learners in contests() for agent in _both(rival, learners)]
+    cells = [
+        (agent, terrain, seed) for agent in agents for terrain in options.terrains for seed in range(options.seeds)
+    ]
+    work = Parallel(n_jobs=options.jobs, return_as="generator")(
+        delayed(measure)(agent, terrain, options.budget, seed) for agent, terrain, seed in cells
+    )
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for (agent, terrain, _), figures in zip(cells, tqdm(work, total=len(cells), unit="run"), strict=True):
+        found.setdefault((agent.name, terrain), []).append(figures)
+
+    def values(agent: Generator, terrain: str, figure: str) -> list[float]:
+        return [figures[figure] for figures in found[agent.name, terrain]]
+
+    rows: dict[str, list[list[object]]] = {"best": [], "best lead": [], "last": [], "last lead": []}
+    for rival, learners in contests():
+        for agent in _both(rival, learners):
+            # A random search does not change, so that all it drew is the better measure of what it draws.
+            late = "mean" if agent is rival else "last"
+            rows["best"].append([agent.name, *(format_interval(values(agent, t, "best")) for t in options.terrains)])
+            rows["last"].append([agent.name, *(format_interval(values(agent, t, late)) for t in options.terrains)])
+        for learner in learners:
+            for figure, against in (("best", "best"), ("last", "mean")):
+                verdicts = (verdict(values(learner, t, figure), values(rival, t, against)) for t in options.terrains)
+                rows[f"{figure} lead"].append([learner.name, *verdicts])
+    header = ["agent", *options.terrains]
+    body = (
+        f"{options.budget} episodes (each the evaluation of one walker) an agent, terrain and seed; {options.seeds} seeds (0 "
+        f"to {options.seeds - 1}); mean over the seeds and its 95% bootstrap interval. Distances in walker units; failures "
+        "count 0. A learner *beats* random search with the same actions where the interval of its lead lies above 0.\n\n"
+        "## The best walker found\n\nWhat a search is for: the best of all episodes, those of early training included.\n\n"
+        f"{markdown_table(header, rows['best'])}\n\nLead over random search with the same actions:\n\n"
+        f"{markdown_table(header, rows['best lead'])}\n\n"
+        "## What the agent does when it has learned\n\nThe mean of the last quarter of training, exploration included; of a "
+        f"random search the mean of all.\n\n{markdown_table(header, rows['last'])}\n\n"
+        f"Lead over the mean of random search:\n\n{markdown_table(header, rows['last lead'])}"
+    )
+    publish("agents", "Do reinforcement learning agents beat random search at equal evaluations?", body, options.write)
+
+
+if __name__ == "__main__":
+    main()

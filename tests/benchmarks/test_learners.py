@@ -1,0 +1,68 @@
+"""The agents of the study spend exactly their budget and repeat themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sb3_contrib")
+
+from benchmarks.agents import contests, measure, verdict
+from benchmarks.baselines import Meter
+from benchmarks.learners import Learner, RandomActions, make_env
+from sodarace_gym.action_wrappers import BoxActions
+from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.sequential_actions import SequentialActions
+from sodarace_gym.terrain import make_terrain
+
+AGENTS = [agent for rival, learners in contests() for agent in (rival, *learners)]
+
+
+# As the study trains them, but often enough that twenty episodes change what they do.
+OFTEN = {"n_steps": 16, "batch_size": 16, "learning_starts": 8}
+for agent in AGENTS:
+    if isinstance(agent, Learner):
+        agent.settings |= {name: value for name, value in OFTEN.items() if name in agent.settings}
+
+
+def spent(agent: RandomActions | Learner, seed: int, budget: int = 20) -> Meter:
+    with Evaluator(n_jobs=1, duration=1.0) as evaluator:
+        meter = Meter(evaluator, "Flat", budget)
+        assert agent.spend(meter, seed)
+    return meter
+
+
+@pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
+def test_an_agent_spends_its_budget_and_the_same_seed_gives_the_same_distances(agent):
+    first, again, other = (spent(agent, seed) for seed in (1, 1, 2))
+    assert len(first.fitness) == len(first.valid) == 20
+    assert max(first.fitness) > 0
+    assert first.fitness == again.fitness
+    assert first.fitness != other.fitness
+
+
+def test_what_is_measured_is_what_the_meter_booked():
+    agent = RandomActions("random vectors", BoxActions)
+    figures = measure(agent, "Flat", budget=8, seed=1, duration=1.0)
+    distances = spent(agent, seed=1, budget=8).fitness
+    assert figures["best"] == max(distances)
+    assert figures["mean"] == pytest.approx(np.mean(distances))
+    assert figures["last"] == pytest.approx(np.mean(distances[-2:]))
+
+
+@pytest.mark.parametrize("wrapper", [BoxActions, SequentialActions])
+def test_profiles_reach_the_agent_scaled_and_nothing_else_changes(wrapper):
+    with Evaluator(n_jobs=1, duration=1.0) as evaluator:
+        env = make_env(wrapper, Meter(evaluator, "Tunnel", 1))
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    profile = make_terrain("Tunnel").profile()
+    np.testing.assert_allclose(32.0 * observation["ceiling"], profile["ceiling"], rtol=1e-6)
+    assert observation.keys() == wrapper(env.unwrapped).observation_space.keys()
+
+
+def test_a_lead_is_judged_by_its_interval():
+    assert verdict([5.0, 6.0, 7.0], [1.0, 1.0, 1.0]).endswith("beats")
+    assert verdict([1.0, 1.0, 1.0], [5.0, 6.0, 7.0]).endswith("loses")
+    assert verdict([1.0, 9.0, 1.0], [5.0, 1.0, 5.0]).endswith("open")
+    assert verdict([9.0], [1.0]) == "8.0 open", "one seed proves nothing"
