@@ -18,21 +18,6 @@ from sodarace_gym.errors import ProgramError
 from sodarace_gym.raw_walker import RawWalker
 from sodarace_gym.sandbox import Sandbox, default_sandbox
 
-TWO_JOINTS = """
-def make_walker():
-    wc = walker_creator()
-    a = wc.add_joint(0, 0)
-    b = wc.add_joint(3, 4)
-    wc.add_muscle(a, b, False, 0.5, 1.0)
-    return wc.get_walker()
-"""
-
-
-def with_body(*lines: str) -> str:
-    """A program whose make_walker() has the lines between wc = walker_creator() and its return."""
-    body = "".join(f"    {line}\n" for line in lines)
-    return f"def make_walker():\n    wc = walker_creator()\n{body}    return wc.get_walker()\n"
-
 
 def error_of(program: str, sandbox: Sandbox) -> ProgramError:
     with pytest.raises(ProgramError) as caught:
@@ -273,6 +258,7 @@ def test_spawned_process_finds_the_sandbox() -> None:
     script = """
 import json, multiprocessing, sys
 from sodarace_gym.sandbox import run_program
+from tests.sodarace_gym.programs import TWO_JOINTS, with_body
 if __name__ == "__main__":
     own = run_program(sys.argv[1])
     with multiprocessing.get_context("spawn").Pool(1) as pool:
