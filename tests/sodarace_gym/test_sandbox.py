@@ -17,6 +17,7 @@ from sodarace_gym import worker_pool
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.raw_walker import RawWalker
 from sodarace_gym.sandbox import Sandbox, default_sandbox
+from tests.sodarace_gym.programs import TWO_JOINTS, with_body
 
 
 def error_of(program: str, sandbox: Sandbox) -> ProgramError:
@@ -258,7 +259,6 @@ def test_spawned_process_finds_the_sandbox() -> None:
     script = """
 import json, multiprocessing, sys
 from sodarace_gym.sandbox import run_program
-from tests.sodarace_gym.programs import TWO_JOINTS, with_body
 if __name__ == "__main__":
     own = run_program(sys.argv[1])
     with multiprocessing.get_context("spawn").Pool(1) as pool:
