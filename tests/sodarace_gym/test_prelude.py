@@ -14,15 +14,7 @@ from sodarace_gym.errors import ProgramError
 from sodarace_gym.prelude import PRELUDE, replace_imports
 from sodarace_gym.raw_walker import RawWalker
 from sodarace_gym.sandbox import Sandbox, default_sandbox, run_program
-
-TWO_JOINTS = """
-def make_walker():
-    wc = walker_creator()
-    a = wc.add_joint(0, 0)
-    b = wc.add_joint(3, 4)
-    wc.add_muscle(a, b, False, 0.5, 1.0)
-    return wc.get_walker()
-"""
+from tests.sodarace_gym.programs import TWO_JOINTS, with_body
 
 # Our own programs, run in CPython as well: between them they use what the prelude offers.
 TRUSTED = {
@@ -79,12 +71,6 @@ def in_cpython(program: str) -> RawWalker:
         [(float(x), float(y)) for x, y in joints],
         [(a, b, bool(plain), float(amplitude), float(phase)) for a, b, plain, amplitude, phase in muscles],
     )
-
-
-def with_body(*lines: str) -> str:
-    """A program whose make_walker() has the lines between wc = walker_creator() and its return."""
-    body = "".join(f"    {line}\n" for line in lines)
-    return f"def make_walker():\n    wc = walker_creator()\n{body}    return wc.get_walker()\n"
 
 
 def error_of(program: Any, sandbox: Sandbox | None = None) -> ProgramError:
