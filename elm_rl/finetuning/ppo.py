@@ -64,11 +64,11 @@ _NOT_COMPARED = ("language_model", "out", "start", "corpus", "n_jobs", "progress
 class FinetuneSettings(PPOSettings):
     """Settings of `finetune`: the algorithm, and when to look at the matrix and stop."""
 
-    evaluate_every: int = 10
-    """Updates between two terrain x terrain matrices."""
+    evaluate_every: int = 5
+    """Updates between two terrain x terrain matrices. A policy may be conditional for a few updates only: look often."""
     evaluation_samples: int = 32
     """Programs per terrain for a matrix; each is rolled out on every terrain."""
-    patience: int = 4
+    patience: int = 8
     """Stop after so many matrices without a better policy; 0 to go on regardless."""
     max_seconds: float | None = None
     """Time budget in seconds, evaluations included; the run stops before an update that would not fit in."""
