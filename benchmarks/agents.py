@@ -52,6 +52,7 @@ def word_ppo() -> Learner:
         "MaskablePPO on SequentialActions",
         SequentialActions,
         MaskablePPO,
+        reward_scale=10.0,
         n_steps=512,
         batch_size=128,
         n_epochs=5,

@@ -23,9 +23,6 @@ from sodarace_gym.terrain import PROFILE_MAX_HEIGHT
 
 Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
-REWARD_SCALE = 10.0
-"""Rewards of learners are distances over this, walker units: value functions start near 0 and learn large targets slowly."""
-
 
 class _Booked(gym.Wrapper[Any, Any, Any, Any]):
     """Books every episode of an environment on a meter."""
@@ -53,15 +50,16 @@ class _WhileBudgetLasts(BaseCallback):
         return self.meter.left > 0
 
 
-def make_env(wrapper: Wrapper, meter: Meter) -> gym.Env[Any, Any]:
+def make_env(wrapper: Wrapper, meter: Meter, reward_scale: float = 1.0) -> gym.Env[Any, Any]:
     """The meter's terrain under a wrapper of actions, scaled for neural networks after the meter has booked the distance.
 
     Args:
         wrapper: Of the actions.
         meter: Books the episodes.
+        reward_scale: Distance that earns a reward of 1, walker units.
 
     Returns:
-        An environment whose profiles lie in [-1, 1] and whose rewards are distances over ``REWARD_SCALE``.
+        An environment whose profiles lie in [-1, 1].
     """
     env = wrapper(gym.make(f"Sodarace-{meter.terrain}-v0", duration=meter.evaluator.duration))
     profile = gym.spaces.Box(-1.0, 1.0, env.observation_space["floor"].shape, np.float32)  # type: ignore[index]
@@ -71,7 +69,7 @@ def make_env(wrapper: Wrapper, meter: Meter) -> gym.Env[Any, Any]:
         heights = {name: observation[name] / np.float32(PROFILE_MAX_HEIGHT) for name in ("floor", "ceiling")}
         return {**observation, **heights}
 
-    env = gym.wrappers.TransformReward(_Booked(env, meter), lambda distance: float(distance) / REWARD_SCALE)
+    env = gym.wrappers.TransformReward(_Booked(env, meter), lambda distance: float(distance) / reward_scale)
     return gym.wrappers.TransformObservation(env, scaled, space)
 
 
@@ -108,16 +106,21 @@ class Learner:
         name: In tables.
         wrapper: Of the actions.
         algorithm: The class.
+        reward_scale: Distance that earns a reward of 1, walker units: a value function that starts near 0 learns large targets
+            slowly.
         settings: Its arguments.
     """
 
-    def __init__(self, name: str, wrapper: Wrapper, algorithm: type[BaseAlgorithm], **settings: Any) -> None:
-        self.name, self.wrapper, self.algorithm, self.settings = name, wrapper, algorithm, settings
+    def __init__(
+        self, name: str, wrapper: Wrapper, algorithm: type[BaseAlgorithm], reward_scale: float = 1.0, **settings: Any
+    ) -> None:
+        self.name, self.wrapper, self.algorithm = name, wrapper, algorithm
+        self.reward_scale, self.settings = reward_scale, settings
 
     def spend(self, meter: Meter, seed: int) -> bool:
         """See ``Generator``."""
         torch.manual_seed(seed)
-        env = make_env(self.wrapper, meter)
+        env = make_env(self.wrapper, meter, self.reward_scale)
         model = self.algorithm("MultiInputPolicy", env, seed=seed, device="cpu", **self.settings)
         model.learn(total_timesteps=meter.budget * 1_000, callback=_WhileBudgetLasts(meter))
         env.close()
