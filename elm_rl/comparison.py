@@ -9,17 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from elm_rl.finetuning.monitor import is_conditional
 from elm_rl.finetuning.reward import ProgramEvaluator, Scored, rollouts
 from elm_rl.language_model import decode_program, sample_completions, start_id
+from elm_rl.terrain_matrix import diagonal_support, is_conditional
 
 BLIND = ("corpus", "stage2")
 """Generators that know no terrain: the same programs stand for every terrain, and a matrix would say nothing."""
-RESAMPLINGS = 1000
-"""Bootstrap resamplings that tell whether a diagonal matrix could be the luck of its samples."""
 
 
 def sample_blind(
@@ -76,7 +73,7 @@ def compare(
         ``valid_percent``, ``distinct`` and ``samples``; ``matrices``: name -> rows (asked for) of columns (walked on), mean
         distance; ``best_programs``: stage 3's best program and its distance on each terrain; ``conditional``: name ->
         whether on every terrain the programs asked for it are the best; ``conditional_support_percent``: name -> in how
-        many of `RESAMPLINGS` bootstrap resamplings of the programs this holds.
+        many bootstrap resamplings of the programs this holds.
     """
     figures: dict[str, dict[str, dict[str, float]]] = {}
     matrices: dict[str, list[list[float]]] = {}
@@ -106,28 +103,6 @@ def compare(
         "conditional": {name: is_conditional(np.array(matrix)) for name, matrix in matrices.items()},
         "conditional_support_percent": support,
     }
-
-
-def diagonal_support(distances: Sequence[NDArray[np.float64]], seed: int = 0) -> float:
-    """How sure a terrain x terrain matrix is of its diagonal, %.
-
-    A program keeps its distances on all terrains together when it is drawn, so that programs which are good or bad
-    everywhere do not count as conditional.
-
-    Args:
-        distances: For each terrain asked for, an array of shape (terrains walked on, programs), walker units.
-        seed: Seed of the resampling.
-
-    Returns:
-        In how many of `RESAMPLINGS` resamplings of the programs, with replacement, the matrix is diagonal, %.
-    """
-    rng = np.random.default_rng(seed)
-    rows = []
-    for row in distances:
-        drawn = rng.integers(row.shape[1], size=(RESAMPLINGS, row.shape[1]))
-        rows.append(row[:, drawn].mean(axis=2))  # (terrains walked on, resamplings)
-    matrices = np.stack(rows).transpose(2, 0, 1)
-    return 100.0 * float(np.mean([is_conditional(matrix) for matrix in matrices]))
 
 
 def _distances(scored: Sequence[Scored]) -> list[float]:

@@ -1,9 +1,7 @@
 """Watching a fine-tuning run: figures of every update, the terrain x terrain matrix now and then, the best policy.
 
-A rising reward does not show that a policy is conditional: one good walker for all terrains raises it too. The matrix
-does. Its entry ``[i, j]`` is the mean distance on terrain ``j`` of programs that were asked for terrain ``i``, from
-real rollouts; the policy is conditional when on every terrain the programs asked for it are the best. So the matrix
-alone decides which policy is kept and when to stop.
+A rising reward does not show that a policy is conditional: one good walker for all terrains raises it too. So the matrix
+alone (see terrain_matrix.py) decides which policy is kept and when to stop.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from elm_rl import tensorboard
 from elm_rl.finetuning.reward import RewardBatch, RewardScale
 from elm_rl.run_directory import METRICS_FILE, explained_disk_errors, to_json
 from elm_rl.tensorboard import ScalarLog
+from elm_rl.terrain_matrix import SURE_PERCENT, diagonal_support, is_conditional
 
 # What TRL calls the figures people watch, and what they mean.
 _TRL_FIGURES = {
@@ -36,18 +35,6 @@ _TRL_FIGURES = {
 }
 
 
-def is_conditional(matrix: np.ndarray) -> bool:
-    """Whether the programs asked for a terrain beat, on that terrain, those asked for any other one.
-
-    Args:
-        matrix: Mean distances (terrains, terrains): row asked for, column walked on.
-    """
-    own = np.diagonal(matrix)
-    others = matrix.astype(np.float64, copy=True)
-    np.fill_diagonal(others, -np.inf)
-    return bool((own > others.max(axis=0)).all())
-
-
 def matrix_score(matrix: np.ndarray, scales: Sequence[RewardScale]) -> float:
     """Mean of the diagonal, each terrain in its own reward units so that an easy terrain cannot hide a failed one."""
     return float(np.mean([(own - s.mean) / s.std for own, s in zip(np.diagonal(matrix), scales, strict=True)]))
@@ -55,23 +42,29 @@ def matrix_score(matrix: np.ndarray, scales: Sequence[RewardScale]) -> float:
 
 @dataclass
 class Best:
-    """The best policy so far by the matrix: conditional before not, then the higher score.
+    """The best policy so far by the matrix: surely conditional before perhaps, perhaps before not, then the higher score.
 
     Attributes:
         update: After which update it was met; 0 is the start.
         matrix: Its matrix, or None before the first evaluation.
         conditional: What `is_conditional` says of it.
+        support: What `diagonal_support` says of it, %.
         score: What `matrix_score` says of it.
     """
 
     update: int = 0
     matrix: np.ndarray | None = None
     conditional: bool = False
+    support: float = 0.0
     score: float = -np.inf
 
-    def beaten_by(self, conditional: bool, score: float) -> bool:
-        """Whether a policy with these figures is better."""
-        return self.matrix is None or (conditional, score) > (self.conditional, self.score)
+    def beaten_by(self, other: Best) -> bool:
+        """Whether another policy is better."""
+        return self.matrix is None or other._rank > self._rank
+
+    @property
+    def _rank(self) -> tuple[bool, bool, float]:
+        return self.support >= SURE_PERCENT, self.conditional, self.score
 
 
 @dataclass
@@ -105,7 +98,7 @@ class FinetuneMonitor(TrainerCallback):
         scales: The reward scale of every terrain, in the order of the matrix.
         budget: When to evaluate and to stop.
         last_batch: Returns the batch the reward model scored last.
-        measure: Rolls the policy out and returns its matrix (terrains, terrains).
+        measure: Rolls the policy out and returns distances (terrains asked for, terrains walked on, programs).
         keep: Called with ``best`` when the policy is the best so far; stores it.
         progress: Show a progress bar.
 
@@ -204,15 +197,28 @@ class FinetuneMonitor(TrainerCallback):
 
     def _evaluate(self, record: dict[str, Any]) -> dict[str, Any]:
         begun = time.monotonic()
-        matrix = np.asarray(self.measure(), dtype=np.float64)
-        conditional, score = is_conditional(matrix), matrix_score(matrix, list(self.scales.values()))
-        better = self.best.beaten_by(conditional, score)
+        distances = np.asarray(self.measure(), dtype=np.float64)
+        matrix = distances.mean(axis=2)
+        met = Best(
+            update=self.update,
+            matrix=matrix,
+            conditional=is_conditional(matrix),
+            support=diagonal_support(list(distances)),
+            score=matrix_score(matrix, list(self.scales.values())),
+        )
+        better = self.best.beaten_by(met)
         if better:
-            self.best = Best(self.update, matrix, conditional, score)
+            self.best = met
             self.keep(self.best)
         self._stale = 0 if better else self._stale + 1
         self._slowest["evaluation"] = max(self._slowest["evaluation"], time.monotonic() - begun)
-        return record | {"matrix": matrix, "conditional": conditional, "matrix_score": score, "best": better}
+        return record | {
+            "matrix": matrix,
+            "conditional": met.conditional,
+            "conditional_support_percent": met.support,
+            "matrix_score": met.score,
+            "best": better,
+        }
 
     def _write(self, record: Mapping[str, Any]) -> None:
         path = self.folder / METRICS_FILE

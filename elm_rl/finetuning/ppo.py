@@ -235,7 +235,7 @@ def finetune(
 
     def measure() -> np.ndarray:
         # The same random numbers every time: two policies then differ by what they learnt and not by luck.
-        return rollout_matrix(policy, tokenizer, evaluator, settings, seed=settings.seed + 1)
+        return rollout_distances(policy, tokenizer, evaluator, settings, seed=settings.seed + 1)
 
     def keep(best: Best) -> None:
         kept.update({name: tensor.detach().clone() for name, tensor in policy.state_dict().items()})
@@ -290,21 +290,21 @@ def measure_scales(
     return reward_scales(dict(zip(config.terrains, scored, strict=True)), config.invalid_penalty)
 
 
-def rollout_matrix(
+def rollout_distances(
     policy: TerrainLlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     evaluator: ProgramEvaluator,
     settings: FinetuneSettings,
     seed: int,
 ) -> np.ndarray:
-    """Mean distances (terrains, terrains) of fresh samples: row asked for, column walked on; invalid ones count 0."""
+    """Distances of fresh samples, shape (terrains asked for, terrains walked on, samples); invalid ones count 0."""
     terrains = policy.config.terrains or []
     prompts = [[*policy.prompt_ids(name), start_id(tokenizer)] for name in terrains]
     repeated = [prompt for prompt in prompts for _ in range(settings.evaluation_samples)]
     programs = _sample(policy, tokenizer, repeated, settings, seed)
     scored = rollouts(evaluator, programs, terrains)
     fitness = np.array([[s.fitness if s.valid else 0.0 for s in on_terrain] for on_terrain in scored])
-    return fitness.reshape(len(terrains), len(terrains), settings.evaluation_samples).mean(axis=2).T
+    return fitness.reshape(len(terrains), len(terrains), settings.evaluation_samples).swapaxes(0, 1)
 
 
 def response_length(tokenizer: PreTrainedTokenizerBase, programs: Sequence[str], quantile: float = 0.99) -> int:

@@ -17,9 +17,9 @@ from elm_rl.report.pictures import (
     draw_matrices,
 )
 from elm_rl.run_directory import METRICS_FILE, SUMMARY_FILE, explained_disk_errors, read_json, read_jsonl, write_text
+from elm_rl.terrain_matrix import SURE_PERCENT
 
 REPORT_FILE = "report.md"
-_SURE = 95.0  # % of resamplings in which a matrix must be diagonal before its policy is called conditional
 
 _NAMES = {
     "corpus": "corpus programs",
@@ -82,7 +82,7 @@ def _head(summary: Mapping[str, Any]) -> str:
     support = stage3["conditional_support_percent"]["stage3"]
     if not stage3["conditional"]["stage3"]:
         conditional = "is **not** conditional"
-    elif support < _SURE:
+    elif support < SURE_PERCENT:
         conditional = "leans to the right walkers, but **within the noise** of its samples"
     else:
         conditional = "is conditional"
@@ -178,7 +178,7 @@ def _stage3(stage: Mapping[str, Any], run: Path, pictures: Path) -> str:
     text.append(
         "The matrix says whether a model is conditional: each column's largest entry (bold) should stand on the diagonal, "
         "that is, on every terrain the programs asked for that terrain should be the best. Resampling the programs tells "
-        f"whether a diagonal could be luck: below {_SURE:g}% it could."
+        f"whether a diagonal could be luck: below {SURE_PERCENT:g}% it could."
     )
     for name, matrix in stage["matrices"].items():
         verdict = "diagonal" if stage["conditional"][name] else "not diagonal"

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, TrainerControl, TrainerState
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.finetuning.monitor import Best, Budget, FinetuneMonitor, is_conditional, matrix_score
+from elm_rl.finetuning.monitor import Best, Budget, FinetuneMonitor, matrix_score
 from elm_rl.finetuning.ppo import (
     FinetuneConfig,
     FinetuneResult,
@@ -26,7 +26,7 @@ from elm_rl.finetuning.ppo import (
     finetune,
     make_reference,
     response_length,
-    rollout_matrix,
+    rollout_distances,
     run_finetune,
 )
 from elm_rl.finetuning.reward import ProgramReward, RewardScale, TerrainReward
@@ -134,7 +134,7 @@ def copied(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def test_ppo_makes_the_policy_listen_to_its_terrain(speller: LlamaForCausalLM, tmp_path: Path) -> None:
     result, policy, metrics, scorer = trained(speller, tmp_path, updates=20, batch_size=32, evaluate_every=10)
     start = np.array(metrics[0]["matrix"])
-    matrix = rollout_matrix(policy, TOKENIZER, scorer, SETTINGS, seed=99)
+    matrix = rollout_distances(policy, TOKENIZER, scorer, SETTINGS, seed=99).mean(axis=2)
     assert np.abs(start - 2.0).max() < 1.0, "at the start every word has about two letters of each kind"
     assert np.diagonal(matrix).min() > 3.0
     assert np.diagonal(matrix[::-1]).max() < 1.5
@@ -155,7 +155,9 @@ def test_every_update_is_recorded_and_the_best_policy_is_saved(speller: LlamaFor
     assert list((tmp_path / "tensorboard").iterdir())
     saved = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert largest_change(saved, copied(policy)) == 0.0
-    assert result.matrix == rollout_matrix(policy, TOKENIZER, scorer, SETTINGS, SETTINGS.seed + 1).tolist()
+    assert (
+        result.matrix == rollout_distances(policy, TOKENIZER, scorer, SETTINGS, SETTINGS.seed + 1).mean(axis=2).tolist()
+    )
     # The batches of the three updates; the other calls are the matrices.
     batches = [call for call in scorer.calls if len(call) == SETTINGS.batch_size]
     assert [(call.count("LeftWall"), call.count("Tunnel")) for call in batches] == [(8, 8)] * 3
@@ -283,7 +285,7 @@ def followed(
 ) -> tuple[FinetuneMonitor, list[int]]:
     """A monitor that meets these matrices, the first at the start; and the updates it stopped or kept at."""
     kept: list[int] = []
-    rest = [np.array(matrix) for matrix in matrices]
+    rest = [np.array(matrix)[:, :, None] for matrix in matrices]  # of one program each
     monitor = FinetuneMonitor(
         out,
         {name: RewardScale(0.0, std, -1.0) for name, std in zip(TERRAINS, (10.0, 1.0), strict=True)},
@@ -330,12 +332,20 @@ def test_a_new_run_starts_its_metrics_anew(tmp_path: Path) -> None:
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
-def test_conditionality_is_judged_within_a_column() -> None:
-    assert is_conditional(np.array([[46, 10, 3.5], [34, 60, 1.6], [16, 1.6, 10]]))
-    assert not is_conditional(np.array([[46, 10, 3.5], [34, 60, 11], [16, 1.6, 10]]))
-    assert not is_conditional(np.full((2, 2), 3.0)), "one walker for all terrains"
+def test_the_score_is_in_the_units_of_each_terrain() -> None:
     assert matrix_score(np.array([[4, 0], [9, 6]]), list(SCALES.values())) == pytest.approx((2 + 4) / 2)
-    assert Best().beaten_by(conditional=False, score=-100.0)
+
+
+def test_a_surely_conditional_policy_beats_a_better_one_that_may_be_lucky() -> None:
+    sure, lucky, not_at_all = (
+        Best(matrix=np.eye(2), conditional=conditional, support=support, score=score)
+        for conditional, support, score in ((True, 99.0, 1.0), (True, 60.0, 2.0), (False, 40.0, 3.0))
+    )
+    assert Best().beaten_by(not_at_all)
+    assert not_at_all.beaten_by(lucky)
+    assert lucky.beaten_by(sure)
+    assert not sure.beaten_by(lucky)
+    assert not sure.beaten_by(sure)
 
 
 # The stage, in the real environment.

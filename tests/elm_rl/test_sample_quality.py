@@ -14,7 +14,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.corpus import CorpusConfig, run_corpus
 from elm_rl.errors import ConfigError
-from elm_rl.finetuning.monitor import is_conditional
 from elm_rl.language_model import make_model, save_language_model, train_tokenizer
 from elm_rl.sample_quality import (
     SampleConfig,
@@ -29,6 +28,7 @@ from elm_rl.sample_quality import (
 from elm_rl.seeds import SEED_NAMES, load_seed
 from elm_rl.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.terrain_conditioning import condition
+from elm_rl.terrain_matrix import is_conditional
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 
 SEEDS = [load_seed(name) for name in SEED_NAMES]
