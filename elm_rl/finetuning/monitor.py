@@ -42,7 +42,9 @@ def matrix_score(matrix: np.ndarray, scales: Sequence[RewardScale]) -> float:
 
 @dataclass
 class Best:
-    """The best policy so far by the matrix: surely conditional before perhaps, perhaps before not, then the higher score.
+    """The best policy so far by the matrix: surely conditional before not, then the higher score.
+
+    A matrix that is diagonal by luck counts for nothing: it would keep a poor policy for a hair's breadth.
 
     Attributes:
         update: After which update it was met; 0 is the start.
@@ -63,8 +65,8 @@ class Best:
         return self.matrix is None or other._rank > self._rank
 
     @property
-    def _rank(self) -> tuple[bool, bool, float]:
-        return self.support >= SURE_PERCENT, self.conditional, self.score
+    def _rank(self) -> tuple[bool, float]:
+        return self.support >= SURE_PERCENT, self.score
 
 
 @dataclass

@@ -342,8 +342,9 @@ def test_a_surely_conditional_policy_beats_a_better_one_that_may_be_lucky() -> N
         for conditional, support, score in ((True, 99.0, 1.0), (True, 60.0, 2.0), (False, 40.0, 3.0))
     )
     assert Best().beaten_by(not_at_all)
-    assert not_at_all.beaten_by(lucky)
+    assert lucky.beaten_by(not_at_all), "luck is worth nothing"
     assert lucky.beaten_by(sure)
+    assert not_at_all.beaten_by(sure)
     assert not sure.beaten_by(lucky)
     assert not sure.beaten_by(sure)
 
