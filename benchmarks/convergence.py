@@ -1,6 +1,6 @@
 """Does the time step matter? Walkers at the usual step, at half of it and at a quarter, beside what chaos alone does to them.
 
-Usage: ``python -m benchmarks.convergence [--walkers N] [--write]``. Takes about two minutes. A walker counts as chaotic if
+Usage: ``python -m benchmarks.convergence [--walkers N] [--write]``. Takes about half a minute. A walker counts as chaotic if
 moving its joints by a millionth of a unit changes its distance by more than 5%: no time step, however short, will tell how
 far such a walker gets. For all others the distance should hardly depend on the step.
 """

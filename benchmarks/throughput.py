@@ -1,6 +1,6 @@
 """How many evaluations a second: plain pymunk loop, compiled loop, one and two threads, and where the time goes.
 
-Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes about two minutes. Every figure is the median over
+Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes about three minutes. Every figure is the median over
 the repeats; ratios compare the same walkers in the same process, turn by turn, so that a drifting machine speed cancels.
 """
 

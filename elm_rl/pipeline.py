@@ -51,8 +51,8 @@ class Scale:
     warm_start_programs: int
     """Corpus programs scored on every terrain for the warm start."""
     warm_start_steps: int
-    """Training steps of the warm start. Knowing the terrain saves a nat in a program of a hundred tokens: the model learns it
-    last, when it has nearly memorised the programs (benchmarks/results/laptop.md)."""
+    """Training steps of the warm start. Too few, and the model knows the programs but not yet which terrain each is for
+    (benchmarks/results/laptop.md)."""
     updates: int
     """PPO updates."""
     samples: int
@@ -77,7 +77,7 @@ PRESETS: dict[str, Scale] = {
         without_warm_start=True,
     ),
 }  # fmt: skip
-"""smoke: a minute, to see that everything works; demo: ten minutes; laptop: about 45 minutes; all on two cores."""
+"""smoke: a minute, to see that everything works; demo: ten minutes; laptop: under an hour; all on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class PipelineConfig:
     out: Path
     """Folder of the run; must be new or empty unless resuming."""
     preset: Literal["smoke", "demo", "laptop"] = "demo"
-    """How much of everything: about 1, 10 or 45 minutes on two cores."""
+    """How much of everything: about 1 or 10 minutes or under an hour on two cores."""
     seed: int = 0
     """Seed of every random choice."""
     seeds: tuple[str, ...] = SEED_NAMES

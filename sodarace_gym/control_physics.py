@@ -31,6 +31,10 @@ jumps of a rest length would throw the walker (chosen here; random and bang-bang
 _ADDRESSES = chipmunk.function_addresses()
 
 
+# numba notices a change of this file but not of stepping.py, whose functions it compiles in: after editing that one, delete
+# the *.nbi and *.nbc files beside it.
+
+
 @numba.njit(cache=True, nogil=True)
 def _advance(
     addresses: Ints,

@@ -15,6 +15,7 @@ from sodarace_gym.program import compile_program
 from sodarace_gym.sandbox import MAX_SOURCE_BYTES, Sandbox
 from sodarace_gym.walker import WalkerDesign
 from sodarace_gym.worker_pool import WorkerPool
+from tests.sodarace_gym.programs import TWO_JOINTS
 
 T = TypeVar("T")
 
@@ -22,15 +23,6 @@ FOLDER = Path(__file__).parent / "hostile_programs"
 SECRET = "the-secret-that-no-program-may-read"
 # A hang is what these tests look for; a busy machine is not.
 HANG_SECONDS = 20.0
-
-GOOD_PROGRAM = """
-def make_walker():
-    wc = walker_creator()
-    a = wc.add_joint(0, 0)
-    b = wc.add_joint(3, 4)
-    wc.add_muscle(a, b, False, 0.5, 1.0)
-    return wc.get_walker()
-"""
 
 RESOURCES = {"time_limit", "memory_limit", "recursion_limit"}
 # What the files whose outcome is no matter of taste must come back as; "walker" for a harmless one.
@@ -87,9 +79,9 @@ EXPECTED: dict[str, set[str]] = {
 
 DEEP = 100_000
 LARGE = {
-    "source_of_5_mb": GOOD_PROGRAM + "#" * 5_000_000,
-    "string_of_5_mb": "x = '" + "a" * 5_000_000 + "'" + GOOD_PROGRAM,
-    "integer_of_1_mb": "x = " + "9" * 1_000_000 + GOOD_PROGRAM,
+    "source_of_5_mb": TWO_JOINTS + "#" * 5_000_000,
+    "string_of_5_mb": "x = '" + "a" * 5_000_000 + "'" + TWO_JOINTS,
+    "integer_of_1_mb": "x = " + "9" * 1_000_000 + TWO_JOINTS,
     "parentheses": "x = " + "(" * DEEP + "1" + ")" * DEEP,
     "open_parentheses": "x = " + "(" * DEEP,
     "brackets": "x = " + "[" * DEEP + "]" * DEEP,
@@ -106,7 +98,7 @@ LARGE = {
 # The same shapes, as deep as the longest admitted source allows.
 _COUNT = MAX_SOURCE_BYTES // 16
 FITTING = {
-    "integer": "x = " + "9" * (MAX_SOURCE_BYTES - 500) + GOOD_PROGRAM,
+    "integer": "x = " + "9" * (MAX_SOURCE_BYTES - 500) + TWO_JOINTS,
     "parentheses": "x = " + "(" * _COUNT + "1" + ")" * _COUNT,
     "nested_calls": "x = " + "f(" * _COUNT + ")" * _COUNT,
     "chained_calls": "x = f" + "()" * _COUNT,
@@ -132,7 +124,7 @@ PROBES = {
     "shared_make_walker": _SHARED + "make_walker = x",
     "long_message": "raise ValueError('y' * 10**7)",
     "long_name": "y" * 50_000,
-    "replaced_export": "def _sodarace_export(w):\n    return [[[0]]] * 10\n" + GOOD_PROGRAM,
+    "replaced_export": "def _sodarace_export(w):\n    return [[[0]]] * 10\n" + TWO_JOINTS,
     "endless_str": "class A:\n    def __str__(self):\n        while True: pass\nraise ValueError(str(A()))",
     "swallowed_limits": "while True:\n    try:\n        while True: pass\n    except BaseException:\n        pass\n",
     "awaited": "import asyncio\nawait asyncio.sleep(10**6)\nwhile True: pass",
@@ -187,7 +179,7 @@ def sandbox(playground: Path) -> Iterator[Sandbox]:
 @pytest.fixture
 def check(sandbox: Sandbox, playground: Path, capfd: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     """Runs a hostile program, checks that it did no harm, and returns what it came back as."""
-    expected = compile_program(GOOD_PROGRAM, sandbox)
+    expected = compile_program(TWO_JOINTS, sandbox)
 
     def run(source: str) -> str:
         kind, message = outcome_of(source, sandbox)
@@ -198,7 +190,7 @@ def check(sandbox: Sandbox, playground: Path, capfd: pytest.CaptureFixture[str])
         assert SECRET not in message
         assert [path.name for path in (playground / "canary").iterdir()] == ["secret.txt"]
         assert (playground / "canary" / "secret.txt").read_text() == SECRET
-        assert within_time(lambda: compile_program(GOOD_PROGRAM, sandbox)) == expected
+        assert within_time(lambda: compile_program(TWO_JOINTS, sandbox)) == expected
         assert capfd.readouterr().out == ""
         return kind
 
@@ -247,6 +239,6 @@ def test_interpreter_contains_large_sources_without_the_source_limit(playground:
 
             kind = within_time(run)
             assert kind in {"walker", "syntax_error", "memory_limit", "time_limit", "sandbox_failure"}, name
-            assert pool.run(GOOD_PROGRAM).joints == [(0.0, 0.0), (3.0, 4.0)]
+            assert pool.run(TWO_JOINTS).joints == [(0.0, 0.0), (3.0, 4.0)]
     finally:
         pool.end()
