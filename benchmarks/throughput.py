@@ -7,6 +7,7 @@ the repeats; ratios compare the same walkers in the same process, turn by turn, 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -22,11 +23,15 @@ from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
 from elm_rl.run_directory import read_jsonl
 from elm_rl.seeds import SEED_NAMES, load_seed
 from sodarace_gym import physics, stepping
-from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.errors import ProgramError
+from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.program import compile_program
 from sodarace_gym.random_walker import random_design
-from sodarace_gym.terrain import make_terrain
+from sodarace_gym.terrain import Terrain, make_terrain
 from sodarace_gym.walker import WalkerDesign
+
+STREAM = 4
+"""Last iterations of the evolution that are measured as they come."""
 
 
 def _seconds(function: Callable[[], object], repeats: int) -> float:
@@ -116,14 +121,63 @@ def _split_rows(evolved: Sequence[str], repeats: int) -> list[list[object]]:
     return rows
 
 
-def evolved_programs(iterations: int, count: int) -> list[str]:
-    """Programs that a short evolution by GP admitted, evenly spread over its time."""
-    with tempfile.TemporaryDirectory() as folder:
+class _Listening(Evaluator):
+    """An evaluator that keeps every batch of programs it was asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+
+    def evaluate(self, programs: Sequence[str], terrain: Terrain | str | Sequence[Terrain | str]) -> list[Evaluation]:
+        self.batches.append(list(programs))
+        return super().evaluate(programs, terrain)
+
+
+def evolution(iterations: int, count: int) -> tuple[list[str], list[list[str]]]:
+    """A short evolution by GP on Flat.
+
+    Args:
+        iterations: Iterations of 128 children.
+        count: Programs to take of those it admitted.
+
+    Returns:
+        Programs that it admitted, evenly spread over its time; all programs it evaluated in its last iterations, one list an
+        iteration, those that fail and those it had seen before among them.
+    """
+    with tempfile.TemporaryDirectory() as folder, _Listening() as evaluator:
         config = EvolveConfig(out=Path(folder) / "run", iterations=iterations, batch_size=128, progress=False)
-        with Evaluator() as evaluator:
-            run_evolution(config, make_operators(config.operators), evaluator)
+        run_evolution(config, make_operators(config.operators), evaluator)
         admitted = [record["program"] for record in read_jsonl(Path(folder) / "run" / "admitted.jsonl")]
-    return [admitted[i] for i in np.linspace(0, len(admitted) - 1, min(count, len(admitted))).astype(int)]
+    spread = np.linspace(0, len(admitted) - 1, min(count, len(admitted))).astype(int)
+    return [admitted[i] for i in spread], evaluator.batches
+
+
+def _stream_row(batches: Sequence[Sequence[str]], repeats: int) -> list[object]:
+    """All that an evolution asks for, through an evaluator, against plain building and stepping of every walker."""
+    terrain = make_terrain("Flat")
+    before, asked = batches[:-STREAM], batches[-STREAM:]
+    designs: list[WalkerDesign | None] = []
+    for program in itertools.chain.from_iterable(asked):
+        try:
+            designs.append(compile_program(program)[0])
+        except ProgramError:
+            designs.append(None)
+    walkers = [design for design in designs if design is not None]
+    plain, compiled = [], []
+    fresh = 0
+    for _ in range(repeats):
+        with Evaluator(n_jobs=1) as evaluator:
+            for batch in before:
+                evaluator.evaluate(batch, terrain)
+            seen = set(itertools.chain.from_iterable(before))
+            fresh = len(set(itertools.chain.from_iterable(asked)) - seen)
+            compiled.append(_seconds(lambda: [evaluator.evaluate(batch, terrain) for batch in asked], 1))
+        plain.append(_seconds(lambda: [physics.roll_out(walker, terrain, plain=True) for walker in walkers], 1))
+    ratio = statistics.median(p / c for p, c in zip(plain, compiled, strict=True))
+    return [
+        len(designs), fresh, len(walkers), f"{1e3 * statistics.median(plain) / len(designs):.2f}",
+        f"{1e3 * statistics.median(compiled) / len(designs):.2f}", f"{ratio:.2f}",
+    ]  # fmt: skip
 
 
 _START = """
@@ -194,11 +248,17 @@ def main() -> None:
         ["whole evaluation (sandbox, building, stepping)", "evaluations/s", "against compiled, 1 thread"],
         _rates(designs, max(3, options.repeats // 5)),
     )
+    admitted, batches = evolution(iterations=25, count=150)
     split = markdown_table(
         ["milliseconds per evaluation", "steps", "sandbox", "building, plain", "stepping, plain", "building", "stepping",
          "stepping: plain / compiled", "walking alone: plain / compiled",
          "whole: plain without sandbox / compiled with sandbox", "sandbox, %", "evaluations/s"],
-        _split_rows(evolved_programs(iterations=25, count=150), options.repeats),
+        _split_rows(admitted, options.repeats),
+    )  # fmt: skip
+    stream = markdown_table(
+        ["programs", "new to the evaluator", "build a walker", "plain building and stepping, ms a program",
+         "whole evaluation, ms a program", "plain / whole"],
+        [_stream_row(batches, max(3, options.repeats // 5))],
     )  # fmt: skip
     start = markdown_table(["a new process", "seconds"], _start_rows(5))
     muscles = np.median([len(design.muscles) for design in designs])
@@ -206,7 +266,10 @@ def main() -> None:
         f"Random walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, {physics.DURATION:g} s of "
         f"walking after settling:\n\n{rates}\n\nWhere the time goes, one thread. Stepping is settling and walking; while "
         "settling the plain loop only steps, while walking it also sets the length of every active muscle. The evolution run: "
-        f"programs that a short evolution on Flat admitted, evenly spread.\n\n{split}\n\nStart-up:\n\n{start}"
+        f"programs that a short evolution on Flat admitted, evenly spread.\n\n{split}\n\n"
+        f"An evolution as it comes: all that the last {STREAM} of its 25 iterations asked for, duplicates and failures too, by "
+        "one evaluator with one thread, against plain building and stepping of every walker (no sandbox, no memory):"
+        f"\n\n{stream}\n\nStart-up:\n\n{start}"
     )
     publish("throughput", "How many evaluations a second?", body, options.write)
 

@@ -11,6 +11,8 @@ from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, TypeVar
 
+import joblib
+
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.parallel_map import ParallelMap
 from sodarace_gym.physics import DURATION, MAX_SPEED, SETTLING_LIMIT, Rollout, roll_out
@@ -25,6 +27,9 @@ CACHE_SIZE = 20_000
 """Roll-outs an Evaluator remembers, so that a design met before is not simulated again: some 8 MB."""
 PROGRAM_CACHE_SIZE = 2_000
 """Programs whose walkers an Evaluator remembers, beyond those of the last batch: a walker takes 5 KB, the largest 70 KB."""
+
+BUILDERS_PER_WORKER = 2
+"""Threads that run programs for each one that runs walkers: they mostly wait for the sandbox's processes (measured)."""
 
 _FAULTS = {
     "unstable": f"a joint moved faster than {MAX_SPEED:g} units/s; use fewer or weaker muscles at one joint.",
@@ -135,6 +140,9 @@ class Evaluator:
         self.backend = backend
         self.robustness = robustness
         self._map = ParallelMap(n_jobs, backend)
+        self._building_map = self._map
+        if backend == "threading" and n_jobs != 1:
+            self._building_map = ParallelMap(BUILDERS_PER_WORKER * joblib.effective_n_jobs(n_jobs), backend)
         # Digests as keys: a terrain's points in every key would outweigh the roll-outs many times.
         self._programs: OrderedDict[bytes, _Built] = OrderedDict()
         self._rollouts: OrderedDict[bytes, Rollout] = OrderedDict()
@@ -149,6 +157,7 @@ class Evaluator:
     def __enter__(self) -> Evaluator:
         """Keeps the workers between calls of ``evaluate``."""
         self._map.__enter__()
+        self._building_map.__enter__()
         return self
 
     def __exit__(
@@ -160,6 +169,7 @@ class Evaluator:
     def close(self) -> None:
         """Lets the workers and all that is remembered go; the evaluator can be used again."""
         self._map.close()
+        self._building_map.close()
         self._programs.clear()
         self._rollouts.clear()
 
@@ -214,7 +224,7 @@ class Evaluator:
             for digest, program in zip(digests, programs, strict=True)
             if digest is not None and digest not in self._programs
         }
-        built = dict(zip(fresh, self._map(_build, list(fresh.values())), strict=True))
+        built = dict(zip(fresh, self._building_map(_build, list(fresh.values())), strict=True))
         # In order, so that what is forgotten first does not depend on what was fresh.
         outcomes = {d: built[d] if d in built else self._programs[d] for d in digests if d is not None}
         _remember(self._programs, outcomes, min(self.cache_size, max(PROGRAM_CACHE_SIZE, len(outcomes))))
