@@ -62,11 +62,16 @@ def arrays(design: WalkerDesign, terrain: Terrain, refinement: int, shift: NDArr
 
 
 def distance(
-    design: WalkerDesign, terrain: Terrain, variant: str = "as it is", shift: NDArray[np.float64] | None = None
+    design: WalkerDesign,
+    terrain: Terrain,
+    variant: str = "as it is",
+    shift: NDArray[np.float64] | None = None,
+    max_speed: float = physics.MAX_SPEED,
 ) -> float:
     """How far a walker gets, walker units; NaN if the roll-out failed."""
     refinement, iterations = VARIANTS[variant]
-    motion = stepping.roll_out(arrays(design, terrain, refinement, shift), constants(refinement, iterations), 0)
+    values = constants(refinement, iterations)._replace(max_speed=max_speed)
+    motion = stepping.roll_out(arrays(design, terrain, refinement, shift), values, 0)
     return abs(motion.end - motion.start) if motion.status == stepping.COMPLETED and motion.settled else math.nan
 
 
