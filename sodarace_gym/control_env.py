@@ -11,12 +11,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sodarace_gym.control_physics import ControlledWorld, MuscleDrive, phase_groups
-from sodarace_gym.env import _seed
+from sodarace_gym.env import checked_seed, drawn_terrain
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.physics import CONSTANTS, DRIVE_RATE, DURATION, STEP_RATE, world_arrays
 from sodarace_gym.program import compile_program
 from sodarace_gym.senses import Senses
-from sodarace_gym.terrain import Terrain, make_terrain
+from sodarace_gym.terrain import Terrain
 from sodarace_gym.walker import WalkerDesign
 from sodarace_gym.walkers import WALKER_NAMES, load_walker
 
@@ -80,7 +80,8 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
     ## Starting State
     The walker at rest, at t = 0 of its gait. With `start_noise` every joint gets a random velocity, normally distributed with
     that standard deviation, drawn from `np_random`. Without it nothing is random, whatever the seed.
-    `reset(options={"terrain_seed": n})` draws another terrain of the family for that one episode.
+    `reset(options={"terrain_seed": n, "difficulty": d})` (both or one) draws another terrain of the family for that one
+    episode. Of the paper's five only `Bumpy` has random parts, and none has a difficulty.
 
     ## Episode End
     Truncation after `duration` seconds. Termination as soon as a roll-out would end: a joint faster than 60 units / s or deep
@@ -111,6 +112,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
     | `start_noise`   | `float`               | `0.0`     | standard deviation of the joints' velocities at the start, units/s |
     | `fault_penalty` | `float`               | `10.0`    | what a fault costs beyond all that was gained                      |
     | `terrain_seed`  | `int`                 | `0`       | seed of what is random in the family                               |
+    | `difficulty`    | `float`, `None`       | `None`    | 0 to 1, `None` means 0.5; for families beyond the paper's five     |
 
     ## Determinism
     The same actions from the same start give the same floats on the same type of machine. A copy (`pickle`,
@@ -149,6 +151,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         start_noise: float = 0.0,
         fault_penalty: float = 10.0,
         terrain_seed: int = 0,
+        difficulty: float | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = ", ".join(self.metadata["render_modes"])
@@ -164,9 +167,11 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         self.render_mode = render_mode
         self.duration, self.control_rate, self.residual = float(duration), int(control_rate), bool(residual)
         self.start_noise, self.fault_penalty = float(start_noise), float(fault_penalty)
-        self._family = terrain.name if isinstance(terrain, Terrain) else terrain
-        self._own_terrain = terrain if isinstance(terrain, Terrain) else make_terrain(terrain, _seed(terrain_seed))
-        self._is_drawn = isinstance(terrain, str)
+        if isinstance(terrain, Terrain) and difficulty is not None:
+            raise ValueError("difficulty: a Terrain has none; name a family instead.")
+        self._family = None if isinstance(terrain, Terrain) else terrain
+        self._own_draw = {"terrain_seed": checked_seed(terrain_seed), "difficulty": difficulty}
+        self._own_terrain = terrain if isinstance(terrain, Terrain) else drawn_terrain(terrain, self._own_draw)
         self.terrain = self._own_terrain  # of this episode
         self.design = walker if isinstance(walker, WalkerDesign) else _design(walker)
 
@@ -194,27 +199,18 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
 
         Args:
             seed: Seed of ``np_random``, which ``start_noise`` is drawn from.
-            options: ``{"terrain_seed": n}`` draws another terrain of the family for this episode.
+            options: ``{"terrain_seed": n, "difficulty": d}``, both or one, draws another terrain of the family for this
+                episode.
 
         Returns:
             The first observation, and the info that the class describes.
 
         Raises:
-            ValueError: An option is unknown, or a terrain of the caller's own is to be drawn again.
+            ValueError: An option is unknown or out of range, or a terrain of the caller's own is to be drawn again.
             ProgramError: The walker does not come to rest on this terrain.
         """
         super().reset(seed=seed)
-        options = dict(options or {})
-        self.terrain = self._own_terrain
-        if "terrain_seed" in options:
-            terrain_seed = _seed(options.pop("terrain_seed"))
-            if not self._is_drawn:
-                raise ValueError(
-                    "options: this environment was given a Terrain, which no seed can change; name a family instead."
-                )
-            self.terrain = make_terrain(self._family, terrain_seed)
-        if options:
-            raise ValueError(f"options: expected 'terrain_seed' or nothing, got {', '.join(map(repr, options))}.")
+        self.terrain = self._choose_terrain(dict(options or {}))
         self._actions = []
         joints = len(self.design.joints)
         self._push = self.start_noise * self.np_random.standard_normal((joints, 2)) if self.start_noise else None
@@ -222,6 +218,18 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         self._in_episode = True
         self._show()
         return self._observation(self._world), self._info(self._world)
+
+    def _choose_terrain(self, options: dict[str, Any]) -> Terrain:
+        if unknown := [name for name in options if name not in self._own_draw]:
+            expected = ", ".join(map(repr, self._own_draw))
+            raise ValueError(f"options: expected none or some of {expected}, got {', '.join(map(repr, unknown))}.")
+        if not options:
+            return self._own_terrain
+        if self._family is None:
+            raise ValueError(
+                "options: this environment was given a Terrain, which no seed can change; name a family instead."
+            )
+        return drawn_terrain(self._family, self._own_draw | options)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Drives the muscles for ``1 / control_rate`` seconds.

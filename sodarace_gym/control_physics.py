@@ -12,12 +12,12 @@ import math
 import weakref
 from collections.abc import Iterable
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from pymunk._chipmunk_cffi import ffi
 
-from sodarace_gym import chipmunk, stepping
+from sodarace_gym import chipmunk, stepping, surfaces
+from sodarace_gym.compilation import compiler
 from sodarace_gym.physics import STEP_RATE
 from sodarace_gym.stepping import CHECK_EVERY, COMPLETED, Floats, Ints, WorldArrays, WorldConstants
 
@@ -29,13 +29,10 @@ MUSCLE_SPEED = 6.0
 jumps of a rest length would throw the walker (chosen here; random and bang-bang driving then rarely ends in a fault)."""
 
 _ADDRESSES = chipmunk.function_addresses()
+_compiled = compiler(chipmunk, stepping, surfaces)
 
 
-# numba notices a change of this file but not of stepping.py, whose functions it compiles in: after editing that one, delete
-# the *.nbi and *.nbc files beside it.
-
-
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _advance(
     addresses: Ints,
     space: int,
@@ -55,13 +52,13 @@ def _advance(
         chipmunk.space_step(addresses, (space, constants.time_step))
         taken += 1
         if taken % CHECK_EVERY == 0 or taken == arrays.drive.shape[0]:
-            status, _ = stepping._check(addresses, bodies, arrays, constants)
+            status, _ = stepping.check_compiled(addresses, bodies, arrays, constants)
             if status != COMPLETED:
                 break
     for index in range(bodies.shape[0]):
         motion[index, 0], motion[index, 1] = chipmunk.body_position(addresses, (bodies[index],))
         motion[index, 2], motion[index, 3] = chipmunk.body_velocity(addresses, (bodies[index],))
-    return status, taken, stepping._centre(addresses, bodies)
+    return status, taken, stepping.centre_compiled(addresses, bodies)
 
 
 class ControlledWorld:
@@ -97,7 +94,7 @@ class ControlledWorld:
             every = _pointers([spring._constraint for spring in springs])
             self._handles = (_pointer(space._space), _pointers([body._body for body in bodies]), every[arrays.active])
             nothing = np.zeros((0, len(bodies), 2))
-            status, _, settled, _, _ = stepping._run(
+            status, _, settled, _, _ = stepping.run_compiled(
                 _ADDRESSES, *self._handles[:2], every, still, constants, 0, nothing
             )
         self.taken = 0
@@ -150,11 +147,11 @@ class ControlledWorld:
             space.step(self.constants.time_step)
             self.taken += 1
             if self.taken % CHECK_EVERY == 0 or self.taken == len(self.arrays.drive):
-                status, _ = stepping._check_plain(bodies, self.arrays, self.constants)
+                status, _ = stepping.check_plain(bodies, self.arrays, self.constants)
                 if status != COMPLETED:
                     break
         self.motion[:] = [(*body.position, *body.velocity) for body in bodies]
-        self.centre = stepping._centre_plain(bodies)
+        self.centre = stepping.centre_plain(bodies)
         return status
 
 

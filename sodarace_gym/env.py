@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
@@ -176,8 +177,8 @@ class SodaraceEnv(gym.Env[Observation, str]):
         if isinstance(terrain, Terrain) and difficulty is not None:
             raise ValueError("difficulty: a Terrain has none; name a family instead.")
         self._family = None if isinstance(terrain, Terrain) else terrain
-        self._own_draw = {"terrain_seed": _seed(terrain_seed), "difficulty": difficulty}
-        self._own_terrain = terrain if isinstance(terrain, Terrain) else _make(terrain, self._own_draw)
+        self._own_draw = {"terrain_seed": checked_seed(terrain_seed), "difficulty": difficulty}
+        self._own_terrain = terrain if isinstance(terrain, Terrain) else drawn_terrain(terrain, self._own_draw)
         self.terrain = self._own_terrain  # of this episode
         self._terrain_info: dict[str, Any] = {}  # what there is to say about it besides its name
         self.evaluation: Evaluation | None = None  # of this episode's program; None before the step
@@ -235,7 +236,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
             raise ValueError(
                 "options: this environment was given a Terrain, which no seed can change; name a family instead."
             )
-        return _make(self._family, self._own_draw | options), {}
+        return drawn_terrain(self._family, self._own_draw | options), {}
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Runs a program and lets its walker walk.
@@ -379,11 +380,13 @@ class SodaraceEnv(gym.Env[Observation, str]):
         self._evaluator.close()
 
 
-def _make(family: str, draw: dict[str, Any]) -> Terrain:
-    return make_terrain(family, _seed(draw["terrain_seed"]), draw["difficulty"])
+def drawn_terrain(family: str, draw: Mapping[str, Any]) -> Terrain:
+    """The terrain of a family that ``draw["terrain_seed"]`` and ``draw["difficulty"]`` ask for; see ``make_terrain``."""
+    return make_terrain(family, checked_seed(draw["terrain_seed"]), draw["difficulty"])
 
 
-def _seed(value: Any) -> int:
+def checked_seed(value: Any) -> int:
+    """The seed of a terrain, or a ``ValueError`` if it is not a whole number of at least 0."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ValueError(f"terrain_seed: expected a whole number of at least 0, got {value!r}.")
     return int(value)

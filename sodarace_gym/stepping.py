@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import pymunk
 from numpy.typing import NDArray
 
-from sodarace_gym import chipmunk
+from sodarace_gym import chipmunk, surfaces
+from sodarace_gym.compilation import compiler
+from sodarace_gym.surfaces import joint_fault
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,6 +33,8 @@ COMPLETED, UNSTABLE, ESCAPED = 0, 1, 2
 
 COLLISION_GROUP = 1
 """All joints share it: Chipmunk lets members of a group pass through each other."""
+
+_compiled = compiler(chipmunk, surfaces)
 
 
 class WorldArrays(NamedTuple):
@@ -84,42 +87,18 @@ class Motion(NamedTuple):
     frames: Floats  # (frames, joints, 2) positions while walking, every record_every steps, first frame at the start
 
 
-@numba.njit(cache=True, nogil=True)
-def surface_height(line: Floats, x: float) -> float:
-    """Height of a polyline with non-decreasing x at ``x``; at a vertical step, the side to the left."""
-    low, high = 0, line.shape[0] - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if line[middle, 0] < x:
-            low = middle
-        else:
-            high = middle
-    width = line[high, 0] - line[low, 0]
-    if width <= 0.0:
-        return float(line[high, 1])
-    return float(line[low, 1] + (line[high, 1] - line[low, 1]) * (x - line[low, 0]) / width)
-
-
-@numba.njit(cache=True, nogil=True)
-def joint_fault(x: float, y: float, floor: Floats, ceiling: Floats, depth: float) -> bool:
-    """Whether a joint is deeper than ``depth`` inside the terrain (or nowhere at all)."""
-    if not (math.isfinite(x) and math.isfinite(y)):
-        return True
-    # A joint next to a vertical face is only in the terrain if it is so from both sides of a depth-wide window.
-    below = min(surface_height(floor, x - depth), surface_height(floor, x), surface_height(floor, x + depth))
-    above = max(surface_height(ceiling, x - depth), surface_height(ceiling, x), surface_height(ceiling, x + depth))
-    return y < below - depth or y > above + depth
-
-
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def drifting(speed: float, slowest: float, drift_speed: float) -> bool:
     """Whether a walker that is not at rest is slow and still slowing down: one that topples was slower before."""
     return speed <= drift_speed and speed <= 1.5 * slowest
 
 
-@numba.njit(cache=True, nogil=True)
-def _check(addresses: Ints, bodies: Ints, arrays: WorldArrays, constants: WorldConstants) -> tuple[int, float]:
-    """Looks at every joint: (status, fastest speed)."""
+@_compiled
+def check_compiled(addresses: Ints, bodies: Ints, arrays: WorldArrays, constants: WorldConstants) -> tuple[int, float]:
+    """Looks at every joint: (COMPLETED, UNSTABLE or ESCAPED; the fastest joint's speed, walker units / s).
+
+    ``addresses`` are Chipmunk's functions and ``bodies`` are pointers, shape (joints,).
+    """
     fastest = 0.0
     for body in bodies:
         vx, vy = chipmunk.body_velocity(addresses, (body,))
@@ -133,22 +112,23 @@ def _check(addresses: Ints, bodies: Ints, arrays: WorldArrays, constants: WorldC
     return COMPLETED, math.sqrt(fastest)
 
 
-@numba.njit(cache=True, nogil=True)
-def _centre(addresses: Ints, bodies: Ints) -> float:
+@_compiled
+def centre_compiled(addresses: Ints, bodies: Ints) -> float:
+    """The centre of mass's x, walker units, from the arguments that ``check_compiled`` takes."""
     total = 0.0
     for body in bodies:
         total += chipmunk.body_position(addresses, (body,))[0]
     return total / len(bodies)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _record(addresses: Ints, bodies: Ints, frame: Floats) -> None:
     for index, body in enumerate(bodies):
         frame[index, 0], frame[index, 1] = chipmunk.body_position(addresses, (body,))
 
 
-@numba.njit(cache=True, nogil=True)
-def _run(
+@_compiled
+def run_compiled(
     addresses: Ints,
     space: int,
     bodies: Ints,
@@ -158,7 +138,10 @@ def _run(
     record_every: int,
     frames: Floats,
 ) -> tuple[int, int, bool, float, float]:
-    """Settles and walks; see ``Motion`` for what comes back."""
+    """Lets a walker settle and walk, as ``run_plain`` does, in a world of pointers; fills ``frames``.
+
+    Returns the other parts of a ``Motion``, in its order.
+    """
     dt = constants.time_step
     steps, calm, speed, slowest = 0, 0, 0.0, math.inf
     chipmunk.space_set_damping(addresses, (space, constants.settling_damping))
@@ -167,7 +150,7 @@ def _run(
         for _ in range(CHECK_EVERY):
             chipmunk.space_step(addresses, (space, dt))
         steps += CHECK_EVERY
-        status, speed = _check(addresses, bodies, arrays, constants)
+        status, speed = check_compiled(addresses, bodies, arrays, constants)
         if status != COMPLETED:
             return status, steps, False, 0.0, 0.0
         calm = calm + 1 if speed < constants.rest_speed else 0
@@ -176,7 +159,7 @@ def _run(
         return COMPLETED, steps, False, 0.0, 0.0
     chipmunk.space_set_damping(addresses, (space, 1.0))
     chipmunk.space_set_gravity(addresses, (space, 0.0, -constants.gravity))
-    start = _centre(addresses, bodies)
+    start = centre_compiled(addresses, bodies)
     if record_every > 0:
         _record(addresses, bodies, frames[0])
     for step in range(arrays.drive.shape[0]):
@@ -189,15 +172,15 @@ def _run(
             chipmunk.spring_set_rest_length(addresses, (springs[muscle], rest))
         chipmunk.space_step(addresses, (space, dt))
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == arrays.drive.shape[0]:
-            status, _ = _check(addresses, bodies, arrays, constants)
+            status, _ = check_compiled(addresses, bodies, arrays, constants)
             if status != COMPLETED:
                 return status, steps, True, start, start
         if record_every > 0 and (step + 1) % record_every == 0:
             _record(addresses, bodies, frames[(step + 1) // record_every])
-    return COMPLETED, steps, True, start, _centre(addresses, bodies)
+    return COMPLETED, steps, True, start, centre_compiled(addresses, bodies)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _roll_out(
     addresses: Ints, arrays: WorldArrays, constants: WorldConstants, record_every: int, frames: Floats
 ) -> tuple[int, int, bool, float, float]:
@@ -239,7 +222,7 @@ def _roll_out(
         chipmunk.space_add_constraint(addresses, (space, spring))
         springs[muscle] = spring
 
-    outcome = _run(addresses, space, bodies, springs, arrays, constants, record_every, frames)
+    outcome = run_compiled(addresses, space, bodies, springs, arrays, constants, record_every, frames)
 
     # The space goes first: it touches its bodies while it is taken down.
     chipmunk.space_free(addresses, (space,))
@@ -337,7 +320,7 @@ def run_plain(
         for _ in range(CHECK_EVERY):
             space.step(constants.time_step)
         steps += CHECK_EVERY
-        status, speed = _check_plain(bodies, arrays, constants)
+        status, speed = check_plain(bodies, arrays, constants)
         if status != COMPLETED:
             return Motion(status, steps, False, 0.0, 0.0, frames)
         calm = calm + 1 if speed < constants.rest_speed else 0
@@ -346,7 +329,7 @@ def run_plain(
         return Motion(COMPLETED, steps, False, 0.0, 0.0, frames)
     space.damping = 1.0
     space.gravity = (0.0, -constants.gravity)
-    start = _centre_plain(bodies)
+    start = centre_plain(bodies)
     if record_every > 0:
         frames[0] = [body.position for body in bodies]
     drives = [
@@ -363,15 +346,16 @@ def run_plain(
             spring.rest_length = rest + sine_amplitude * sine + cosine_amplitude * cosine
         space.step(constants.time_step)
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == len(arrays.drive):
-            status, _ = _check_plain(bodies, arrays, constants)
+            status, _ = check_plain(bodies, arrays, constants)
             if status != COMPLETED:
                 return Motion(status, steps, True, start, start, frames)
         if record_every > 0 and (step + 1) % record_every == 0:
             frames[(step + 1) // record_every] = [body.position for body in bodies]
-    return Motion(COMPLETED, steps, True, start, _centre_plain(bodies), frames)
+    return Motion(COMPLETED, steps, True, start, centre_plain(bodies), frames)
 
 
-def _check_plain(bodies: list[pymunk.Body], arrays: WorldArrays, constants: WorldConstants) -> tuple[int, float]:
+def check_plain(bodies: list[pymunk.Body], arrays: WorldArrays, constants: WorldConstants) -> tuple[int, float]:
+    """What ``check_compiled`` says, from pymunk's bodies."""
     fastest = 0.0
     for body in bodies:
         vx, vy = body.velocity
@@ -384,7 +368,8 @@ def _check_plain(bodies: list[pymunk.Body], arrays: WorldArrays, constants: Worl
     return COMPLETED, math.sqrt(fastest)
 
 
-def _centre_plain(bodies: list[pymunk.Body]) -> float:
+def centre_plain(bodies: list[pymunk.Body]) -> float:
+    """What ``centre_compiled`` says, from pymunk's bodies."""
     total = 0.0
     for body in bodies:
         total += body.position[0]

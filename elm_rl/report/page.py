@@ -8,26 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from elm_rl.errors import ElmError
-from elm_rl.evolution_state import rebuild_archives
-from elm_rl.report.pictures import (
-    draw_archives,
-    draw_evolution,
-    draw_film_strip,
-    draw_finetuning,
-    draw_matrices,
-)
-from elm_rl.run_directory import METRICS_FILE, SUMMARY_FILE, explained_disk_errors, read_json, read_jsonl, write_text
+from elm_rl.report.figures import MISSING, figure, matrices_of, part, table, terrains_of
+from elm_rl.report.gallery import GENERATOR_NAMES, draw_pictures
+from elm_rl.run_directory import SUMMARY_FILE, read_json, write_text
 from elm_rl.terrain_matrix import SURE_PERCENT
 
 REPORT_FILE = "report.md"
 
-_NAMES = {
-    "corpus": "corpus programs",
-    "stage2": "stage 2 model",
-    "warm_start": "terrain warm start",
-    "stage3": "stage 3 (PPO)",
-    "stage3_without_warm_start": "stage 3 without warm start",
-}
+_STAGES = ("stage1", "stage2", "stage3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +33,7 @@ def run_report(config: ReportConfig) -> Path:
         The path of the report.
 
     Raises:
-        ElmError: The folder holds no finished pipeline run, or the disk is full.
+        ElmError: The folder holds no summary of a pipeline run, or the disk is full.
     """
     if not (config.run / SUMMARY_FILE).is_file():
         raise ElmError(
@@ -53,180 +41,203 @@ def run_report(config: ReportConfig) -> Path:
             "run that again with --resume until it ends."
         )
     summary = read_json(config.run / SUMMARY_FILE)
-    pictures = config.run / "report"
-    with explained_disk_errors(pictures):
-        pictures.mkdir(exist_ok=True)
-    sections = [
-        _head(summary),
-        _stage1(summary["stage1"], config.run, pictures),
-        _stage2(summary["stage2"]),
-        _stage3(summary["stage3"], config.run, pictures),
-        _films(summary["stage3"], config.run, pictures),
-        _foot(summary),
-    ]
-    write_text(config.run / REPORT_FILE, "\n\n".join(sections) + "\n")
+    if not isinstance(summary, dict) or not set(_STAGES) & set(summary):
+        raise ElmError(
+            f"'{config.run / SUMMARY_FILE}' is not the summary of a pipeline run: expected one of the keys "
+            f"{', '.join(_STAGES)}; give the --out of 'elm-rl pipeline', not the folder of one of its stages."
+        )
+    write_text(config.run / REPORT_FILE, write_page(summary, draw_pictures(summary, config.run)))
     return config.run / REPORT_FILE
 
 
+def write_page(summary: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """Writes the page, whatever the summary holds: what it lacks is left out, or said to be missing.
+
+    Args:
+        summary: A run's summary; of this version, of an older one, or a part of it.
+        pictures: Markdown by name, as ``gallery.draw_pictures`` returns it.
+
+    Returns:
+        Markdown.
+    """
+    stage1, stage2, stage3 = (part(summary, stage) for stage in _STAGES)
+    sections = [_head(summary), _stage1(stage1, pictures), _stage2(stage2), _stage3(stage3, pictures)]
+    sections += [_films(stage3, pictures), _foot(summary)]
+    if any(MISSING in section for section in sections):
+        sections.append(f"{MISSING} stands for what this run's summary does not hold.")
+    return "\n\n".join(sections) + "\n"
+
+
 def _head(summary: Mapping[str, Any]) -> str:
-    stage3 = summary["stage3"]
-    figures = stage3["generators"]
-    better = [t for t in stage3["terrains"] if figures["stage3"][t]["mean"] > figures["stage2"][t]["mean"]]
-    verdict = (
-        "on every terrain"
-        if len(better) == len(stage3["terrains"])
-        else f"on {', '.join(better)} only"
-        if better
-        else "nowhere"
-    )
-    support = stage3["conditional_support_percent"]["stage3"]
-    if not stage3["conditional"]["stage3"]:
-        conditional = "is **not** conditional"
-    elif support < SURE_PERCENT:
-        conditional = "leans to the right walkers, but **within the noise** of its samples"
-    else:
-        conditional = "is conditional"
+    stage3 = part(summary, "stage3")
     return (
-        f"# From seeds to a terrain-conditioned inventor: preset {summary['preset']}, seed {summary['seed']}\n\n"
-        f"Stage 3's mean distance is above stage 2's {verdict}. By the terrain x terrain matrix the policy {conditional}."
+        "# From seeds to a terrain-conditioned inventor: "
+        f"preset {figure(summary, 'preset')}, seed {figure(summary, 'seed')}\n\n"
+        f"{_progress(stage3)} {_conditionality(stage3)}"
     )
 
 
-def _stage1(stage: Mapping[str, Any], run: Path, pictures: Path) -> str:
-    seeds = list(stage["archives"])
-    archives = rebuild_archives(list(read_jsonl(run / "evolution" / "admitted.jsonl")), seeds)
-    draw_archives(archives, pictures / "archives.png")
-    records = list(read_jsonl(run / "evolution" / METRICS_FILE))
-    later = {phase["first_iteration"] for phase in stage["phases"][1:]}
-    starts = [record["evaluations"] for record in records if record["iteration"] + 1 in later]
-    draw_evolution(records, starts, pictures / "evolution.png")
-    maps = [[name, f["niches"], f"{f['qd_score']:,.0f}", f"{f['best']:.1f}"] for name, f in stage["archives"].items()]
-    maps.append(["best over all", stage["niches"], f"{stage['qd_score']:,.0f}", f"{stage['best']:.1f}"])
+def _progress(stage3: Mapping[str, Any]) -> str:
+    """Where stage 3 is better than stage 2."""
+    terrains = terrains_of(stage3)
+    generators = part(stage3, "generators")
+    means: list[tuple[Any, Any]] = [
+        (part(generators, "stage2", terrain).get("mean"), part(generators, "stage3", terrain).get("mean"))
+        for terrain in terrains
+    ]
+    if not means or any(None in pair for pair in means):
+        return "Whether stage 3 is better than stage 2 is not known, because the summary lacks figures."
+    better = [terrain for terrain, (before, after) in zip(terrains, means, strict=True) if after > before]
+    where = (
+        "nowhere"
+        if not better
+        else f"on {', '.join(better)} only"
+        if len(better) < len(terrains)
+        else "on every terrain"
+    )
+    return f"Stage 3's mean distance is above stage 2's {where}."
+
+
+def _conditionality(stage3: Mapping[str, Any]) -> str:
+    """Whether the policy of stage 3 gives each terrain its own walkers."""
+    conditional = part(stage3, "conditional").get("stage3")
+    support = part(stage3, "conditional_support_percent").get("stage3")
+    if conditional is None:
+        return "Whether the policy is conditional is not known, because the summary does not say so."
+    if not conditional:
+        verdict = "is **not** conditional"
+    elif support is None:
+        verdict = "is conditional, but whether that is luck was not measured"
+    elif support < SURE_PERCENT:
+        verdict = "leans to the right walkers, but **within the noise** of its samples"
+    else:
+        verdict = "is conditional"
+    return f"By the terrain x terrain matrix the policy {verdict}."
+
+
+def _stage1(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    def map_row(name: str, figures: Mapping[str, Any]) -> list[str]:
+        return [
+            name,
+            figure(figures, "niches", ","),
+            figure(figures, "qd_score", ",.0f"),
+            figure(figures, "best", ".1f"),
+        ]
+
+    maps = [map_row(name, figures) for name, figures in part(stage, "archives").items()]
+    maps.append(map_row("best over all", stage))
     operators = []
-    for number, phase in enumerate(stage["phases"], start=1):
-        for name, counts in phase["operators"].items():
-            percents = [f"{counts[f'{key}_percent']:.1f}" for key in ("applied", "valid", "new", "admitted")]
-            operators.append(
-                [
-                    f"{number} ({phase['first_iteration']}-{phase['last_iteration']})",
-                    name,
-                    counts["proposed"],
-                    *percents,
-                ]
-            )
+    for number, phase in enumerate(stage.get("phases", []), start=1):
+        iterations = f"{number} ({figure(phase, 'first_iteration')}-{figure(phase, 'last_iteration')})"
+        for name, counts in part(phase, "operators").items():
+            percents = [figure(counts, f"{key}_percent", ".1f") for key in ("applied", "valid", "new", "admitted")]
+            operators.append([iterations, name, figure(counts, "proposed", ","), *percents])
     return (
         "## Stage 1: evolution\n\n"
-        f"{stage['evaluations']:,} evaluations on {stage['terrain']}; one map of {stage['all_niches']:,} niches per seed; "
-        f"{stage['admitted']:,} programs admitted.\n\n"
-        + _table(["map", "niches", "QD score", "best distance"], maps)
-        + "\n\n![Maps of elites](report/archives.png)\n\n![Progress of evolution](report/evolution.png)\n\n"
+        f"{figure(stage, 'evaluations', ',')} evaluations on {figure(stage, 'terrain')}; one map of "
+        f"{figure(stage, 'all_niches', ',')} niches per seed; {figure(stage, 'admitted', ',')} programs admitted.\n\n"
+        + table(["map", "niches", "QD score", "best distance"], maps)
+        + f"\n\n{pictures.get('archives', '')}\n\n{pictures.get('evolution', '')}\n\n"
         "What the mutation operators' children were worth. Applied: a program came out; valid: it built a walker; new: the "
         "run had not seen that walker; admitted: a map took it. All are shares of the proposed children; they fall over time "
         "as maps fill, so compare operators within a phase.\n\n"
-        + _table(
+        + table(
             ["phase (iterations)", "operator", "proposed", "applied %", "valid %", "new %", "admitted %"], operators
         )
     )
 
 
 def _stage2(stage: Mapping[str, Any]) -> str:
-    corpus, training, quality = stage["corpus"], stage["training"], stage["quality"]
+    corpus, training, quality = (part(stage, key) for key in ("corpus", "training", "quality"))
     rows = []
     for name, label in (("model", "stage 2 samples"), ("corpus", "corpus programs")):
-        figures = quality[name]
-        rows.append(
-            [
-                label,
-                figures["count"],
-                f"{figures['valid_percent']:.1f}",
-                f"{figures['distinct_percent']:.1f}",
-                figures["niches"],
-                f"{figures['qd_score']:,.0f}",
-                f"{figures['mean_fitness']:.1f}",
-                f"{figures['best_fitness']:.1f}",
-            ]
-        )
-    held_out = training["held_out_loss"]
+        forms = {"count": ",", "valid_percent": ".1f", "distinct_percent": ".1f", "niches": ",", "qd_score": ",.0f",
+                 "mean_fitness": ".1f", "best_fitness": ".1f"}  # fmt: skip
+        if name in quality:
+            rows.append([label, *(figure(part(quality, name), key, form) for key, form in forms.items())])
+    held_out = figure(training, "held_out_loss", ".3f")
     return (
         "## Stage 2: a language model of walkers\n\n"
-        f"Corpus: {corpus['train']:,} programs to train on, {corpus['held_out']:,} held out by lineage, of "
-        f"{corpus['admitted']:,} admitted. Model: {training['parameters']:,} parameters, {training['steps']:,} steps, "
-        f"{training['tokens']:,} tokens; loss {training['train_loss']:.3f} nats a token"
-        + (f", {held_out:.3f} on the held-out programs" if held_out is not None else "")
+        f"Corpus: {figure(corpus, 'train', ',')} programs to train on, {figure(corpus, 'held_out', ',')} held out by "
+        f"lineage, of {figure(corpus, 'admitted', ',')} admitted. Model: {figure(training, 'parameters', ',')} parameters, "
+        f"{figure(training, 'steps', ',')} steps, {figure(training, 'tokens', ',')} tokens; loss "
+        f"{figure(training, 'train_loss', '.3f')} nats a token"
+        + (f", {held_out} on the held-out programs" if held_out != MISSING else "")
         + ".\n\nAs many samples of each in a fresh map, on Flat:\n\n"
-        + _table(["", "programs", "valid %", "distinct %", "niches", "QD score", "mean distance", "best"], rows)
+        + table(["", "programs", "valid %", "distinct %", "niches", "QD score", "mean distance", "best"], rows)
     )
 
 
-def _stage3(stage: Mapping[str, Any], run: Path, pictures: Path) -> str:
-    terrains = stage["terrains"]
-    matrices = {_NAMES.get(name, name): matrix for name, matrix in stage["matrices"].items()}
-    draw_matrices(matrices, terrains, pictures / "matrices.png")
-    text = ["## Stage 3: the right walker for the terrain"]
-    samples = next(iter(stage["generators"]["stage2"].values()))["samples"]
+def _stage3(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    terrains = terrains_of(stage)
+    samples: Mapping[str, Any] = next(iter(part(stage, "generators", "stage2").values()), {})
     rows = []
-    for name, figures in stage["generators"].items():
-        row: list[object] = [_NAMES.get(name, name)]
+    for name, by_terrain in part(stage, "generators").items():
+        row = [GENERATOR_NAMES.get(name, name)]
         for terrain in terrains:
-            f = figures[terrain]
-            row.append(f"{f['mean']:.1f} / {f['best']:.1f} / {f['valid_percent']:.0f} / {f['distinct']:.0f}")
+            forms = {"mean": ".1f", "best": ".1f", "valid_percent": ".0f", "distinct": ".0f"}
+            row.append(" / ".join(figure(part(by_terrain, terrain), key, form) for key, form in forms.items()))
         rows.append(row)
-    text.append(
-        f"{samples} fresh programs each on every terrain: mean distance (invalid programs count 0) / best / valid % / distinct."
-    )
-    text.append(_table(["generator", *terrains], rows))
-    text.append(
+    text = [
+        "## Stage 3: the right walker for the terrain",
+        f"{figure(samples, 'samples')} fresh programs each on every terrain: mean distance (invalid programs count 0) / best "
+        "/ valid % / distinct.",
+        table(["generator", *terrains], rows),
         "The matrix says whether a model is conditional: each column's largest entry (bold) should stand on the diagonal, "
         "that is, on every terrain the programs asked for that terrain should be the best. Resampling the programs tells "
-        f"whether a diagonal could be luck: below {SURE_PERCENT:g}% it could."
-    )
-    for name, matrix in stage["matrices"].items():
-        verdict = "diagonal" if stage["conditional"][name] else "not diagonal"
-        verdict += f", and diagonal in {stage['conditional_support_percent'][name]:.0f}% of bootstrap resamplings"
-        cells = []
-        for terrain, values in zip(terrains, matrix, strict=True):
-            marked = [
-                f"**{value:.1f}**" if value == max(row[column] for row in matrix) else f"{value:.1f}"
-                for column, value in enumerate(values)
-            ]
-            cells.append([f"asked for {terrain}", *marked])
-        text.append(f"{_NAMES.get(name, name)}: {verdict}")
-        text.append(_table(["mean distance", *(f"on {terrain}" for terrain in terrains)], cells))
-    text.append("![Terrain matrices](report/matrices.png)")
-    for name in stage["training"]:
-        records = [r for r in read_jsonl(run / name / METRICS_FILE) if "terrains" in r]
-        if records:
-            draw_finetuning(records, terrains, pictures / f"{name}.png")
-            text.append(f"PPO, run `{name}`:\n\n![PPO](report/{name}.png)")
+        f"whether a diagonal could be luck: below {SURE_PERCENT:g}% it could.",
+    ]
+    for name, matrix in matrices_of(stage).items():
+        text += [f"{GENERATOR_NAMES.get(name, name)}: {_verdict(stage, name)}", _matrix(matrix, terrains)]
+    text.append(pictures.get("matrices", ""))
+    for name in part(stage, "training"):
+        if name in pictures:
+            text.append(f"PPO, run `{name}`:\n\n{pictures[name]}")
     return "\n\n".join(text)
 
 
-def _films(stage: Mapping[str, Any], run: Path, pictures: Path) -> str:
+def _verdict(stage: Mapping[str, Any], name: str) -> str:
+    conditional = part(stage, "conditional").get(name)
+    verdict = "not judged" if conditional is None else "diagonal" if conditional else "not diagonal"
+    support = figure(part(stage, "conditional_support_percent"), name, ".0f")
+    return f"{verdict}, and " + (
+        "never resampled" if support == MISSING else f"diagonal in {support}% of bootstrap resamplings"
+    )
+
+
+def _matrix(matrix: Sequence[Sequence[float]], terrains: Sequence[str]) -> str:
+    best = [max(column) for column in zip(*matrix, strict=True)]
+    rows = [
+        [
+            f"asked for {terrain}",
+            *(f"**{v:.1f}**" if v == top else f"{v:.1f}" for v, top in zip(row, best, strict=True)),
+        ]
+        for terrain, row in zip(terrains, matrix, strict=True)
+    ]
+    return table(["mean distance", *(f"on {terrain}" for terrain in terrains)], rows)
+
+
+def _films(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     text = ["## The best walker of stage 3 on each terrain"]
-    for terrain, best in stage["best_programs"].items():
-        if best["distance"] <= 0.0:
+    for terrain, best in part(stage, "best_programs").items():
+        if best.get("distance", 1.0) <= 0.0:
             text.append(f"{terrain}: no walker of stage 3 moved.")
             continue
-        path = draw_film_strip(best["program"], terrain, pictures / f"film_{terrain}.png")
-        text.append(
-            f"{terrain}: {best['distance']:.1f} units\n\n![{terrain}](report/{path.name})\n\n<details><summary>Its "
-            f"program</summary>\n\n```python\n{best['program'].strip()}\n```\n\n</details>"
-        )
+        text.append(f"{terrain}: {figure(best, 'distance', '.1f')} units\n\n{pictures.get(f'film_{terrain}', '')}")
+        if "program" in best:
+            program = f"```python\n{best['program'].strip()}\n```"
+            text.append(f"<details><summary>Its program</summary>\n\n{program}\n\n</details>")
+    if len(text) == 1:
+        text.append("Not recorded by this run.")
     return "\n\n".join(text)
 
 
 def _foot(summary: Mapping[str, Any]) -> str:
-    rows = [[part, seconds] for part, seconds in summary["timing"].items()]
-    versions = ", ".join(f"{k} {v}" for k, v in summary["versions"].get("packages", summary["versions"]).items())
+    versions = part(summary, "versions")
+    listed = ", ".join(f"{name} {version}" for name, version in versions.get("packages", versions).items())
+    command = f"`elm-rl pipeline --preset {figure(summary, 'preset')} --seed {figure(summary, 'seed')}`"
     return (
-        "## How it was made\n\n"
-        f"`elm-rl pipeline --preset {summary['preset']} --seed {summary['seed']}`\n\n"
-        + _table(["part", "seconds"], rows)
-        + f"\n\nVersions: {versions}.\n\nEvery figure above is in `summary.json`; the pictures are in `report/`."
+        f"## How it was made\n\n{command}\n\n"
+        + table(["part", "seconds"], list(part(summary, "timing").items()))
+        + f"\n\nVersions: {listed or MISSING}.\n\nEvery figure above is in `summary.json`; the pictures are in `report/`."
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
-    lines += ["| " + " | ".join(f"{c:,}" if isinstance(c, int) else str(c) for c in row) + " |" for row in rows]
-    return "\n".join(lines)

@@ -16,10 +16,11 @@ from PIL import Image
 from ribs.archives import GridArchive
 
 from elm_rl.evolution_state import DIMS, RANGES
+from elm_rl.report.figures import part
 from elm_rl.run_directory import write_bytes
-from sodarace_gym.program import compile_program
 from sodarace_gym.rendering import film_strip
-from sodarace_gym.terrain import make_terrain
+from sodarace_gym.terrain import Terrain
+from sodarace_gym.walker import WalkerDesign
 
 _MEASURES = ("height", "width", "mass")
 _PLANES = ((1, 0), (2, 0), (2, 1))
@@ -74,15 +75,15 @@ def draw_evolution(records: Sequence[Mapping[str, Any]], phases: Sequence[int], 
     """Niches, QD score and best fitness over the evaluations of a run.
 
     Args:
-        records: Lines of the run's metrics.jsonl.
+        records: Lines of the run's metrics.jsonl; what one does not hold is a gap in its curve.
         phases: Evaluations at which a new phase began; drawn as dashed lines.
         path: Where to write.
     """
     figure = Figure(figsize=(10.5, 2.8), layout="constrained")
-    xs = [record["evaluations"] for record in records]
+    xs = _curve(records, "evaluations")
     titles = {"niches": "niches filled (all seeds)", "qd_score": "QD score", "best": "best distance (units)"}
     for axis, (key, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-        axis.plot(xs, [record[key] for record in records], color="#1f6f8b")
+        axis.plot(xs, _curve(records, key), color="#1f6f8b")
         for start in phases:
             axis.axvline(start, color="#999999", linestyle="--", linewidth=0.8)
         _tidy(axis, "evaluations", title)
@@ -93,18 +94,20 @@ def draw_finetuning(records: Sequence[Mapping[str, Any]], terrains: Sequence[str
     """Mean distance per terrain, valid share and KL over the updates of PPO.
 
     Args:
-        records: Lines of the run's metrics.jsonl, as ``finetuning.monitor`` writes them.
+        records: Lines of the run's metrics.jsonl, as ``finetuning.monitor`` writes them; what one does not hold is a gap in
+            its curve.
         terrains: Names in order.
         path: Where to write.
     """
     figure = Figure(figsize=(10.5, 2.8), layout="constrained")
     rewards, valid, kl = figure.subplots(1, 3)
-    updates = [record["update"] for record in records]
+    updates = _curve(records, "update")
     for name in terrains:
-        rewards.plot(updates, [record["terrains"][name]["fitness"] for record in records], label=name)
-        valid.plot(updates, [100.0 * record["terrains"][name]["valid"] for record in records], label=name)
-    kl.plot(updates, [record["kl"] for record in records], color="#555555")
-    rewards.legend(fontsize=8)
+        rewards.plot(updates, _curve(records, "terrains", name, "fitness"), label=name)
+        valid.plot(updates, 100.0 * _curve(records, "terrains", name, "valid"), label=name)
+    kl.plot(updates, _curve(records, "kl"), color="#555555")
+    if terrains:
+        rewards.legend(fontsize=8)
     for axis, title in ((rewards, "mean distance (units)"), (valid, "valid %"), (kl, "KL to stage 2 (nats)")):
         _tidy(axis, "PPO update", title)
     return save_figure(figure, path)
@@ -128,13 +131,17 @@ def draw_matrices(matrices: Mapping[str, Sequence[Sequence[float]]], terrains: S
     return save_figure(figure, path)
 
 
-def draw_film_strip(program: str, terrain_name: str, path: Path) -> Path:
-    """A film strip of one program's walker on one terrain."""
+def draw_film_strip(design: WalkerDesign, terrain: Terrain, path: Path) -> Path:
+    """A film strip of a walker on a terrain."""
     buffer = BytesIO()
-    strip = film_strip(compile_program(program)[0], make_terrain(terrain_name))
-    Image.fromarray(strip).save(buffer, format="PNG")
+    Image.fromarray(film_strip(design, terrain)).save(buffer, format="PNG")
     write_bytes(path, buffer.getvalue())
     return path
+
+
+def _curve(records: Sequence[Mapping[str, Any]], *keys: str) -> NDArray[np.float64]:
+    """What the records hold under these nested keys, NaN where they hold nothing."""
+    return np.array([part(record, *keys[:-1]).get(keys[-1], np.nan) for record in records], dtype=np.float64)
 
 
 def _tidy(axis: Axes, x: str, title: str) -> None:

@@ -259,15 +259,60 @@ def test_another_terrain_for_one_episode() -> None:
     assert not np.array_equal(parts(env, own)[5], parts(env, other)[5])
     assert env.terrain.key == make_terrain("Bumpy", 5).key
     assert np.array_equal(env.reset()[0], own)
-    with pytest.raises(ValueError, match="name a family"):
-        make(terrain=Terrain("Pit", PIT)).reset(options={"terrain_seed": 5})
     with pytest.raises(ValueError, match="'terain_seed'"):
         env.reset(options={"terain_seed": 1})
 
 
+def test_seed_and_difficulty_name_a_terrain_of_the_family() -> None:
+    env = gym.make("sodarace_gym:SodaraceControl-Rough-v0", duration=SHORT, terrain_seed=3, difficulty=0.2).unwrapped
+    assert isinstance(env, SodaraceControlEnv)
+    own = make_terrain("Rough", 3, 0.2)
+    floors = []
+    for options, expected in [
+        (None, own),
+        ({"difficulty": 0.9}, make_terrain("Rough", 3, 0.9)),
+        ({"terrain_seed": 4}, make_terrain("Rough", 4, 0.2)),
+        ({"difficulty": None}, make_terrain("Rough", 3)),
+        ({"difficulty": 0.9, "terrain_seed": 4}, make_terrain("Rough", 4, 0.9)),
+        ({}, own),
+    ]:
+        observation, info = env.reset(options=options)
+        assert env.terrain.key == expected.key
+        assert info["terrain"] == expected.name
+        floors.append(parts(env, observation)[5].tolist())
+    assert len(set(map(tuple, floors))) == 5, "another terrain looks different"
+    assert floors[-1] == floors[0]
+
+
+def test_a_refused_reset_leaves_the_episode_as_it_was() -> None:
+    env = make(terrain="Hills", difficulty=0.8)
+    env.step(np.zeros(6))
+    with pytest.raises(ValueError, match="difficulty"):
+        env.reset(options={"difficulty": 1.5})
+    assert env.terrain.key == make_terrain("Hills", 0, 0.8).key
+    assert env.step(np.zeros(6))[4]["time"] == pytest.approx(2 / 20)
+
+
+def test_a_terrain_of_ones_own_cannot_be_drawn_again() -> None:
+    for options in ({"terrain_seed": 5}, {"difficulty": 0.5}):
+        with pytest.raises(ValueError, match="name a family"):
+            make(terrain=Terrain("Pit", PIT)).reset(options=options)
+    with pytest.raises(ValueError, match="name a family"):
+        SodaraceControlEnv(make_terrain("Hills", 3), difficulty=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"terrain_seed": -1}, "at least 0"), ({"terrain_seed": 1.5}, "1.5"), ({"difficulty": "hard"}, "'hard'")],
+)
+def test_bad_options_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make(terrain="Hills").reset(options=options)
+
+
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_copy_goes_on_where_the_environment_was(copier: Any) -> None:
-    env = SodaraceControlEnv("Bumpy", "wheel", duration=SHORT, start_noise=0.3, terrain_seed=2)
+    env = SodaraceControlEnv("Hills", "wheel", duration=SHORT, start_noise=0.3, terrain_seed=2, difficulty=0.9)
     assert copier(env).reset(seed=3)[0].tolist() == env.reset(seed=3)[0].tolist()
     env.action_space.seed(7)
     for _ in range(7):
@@ -276,6 +321,9 @@ def test_a_copy_goes_on_where_the_environment_was(copier: Any) -> None:
     assert play(twin, at_random)[0] == play(env, at_random)[0]
     with pytest.raises(gym.error.ResetNeeded):
         copier(env).step(env.action_space.sample())
+    twin.reset(options={"terrain_seed": 5})
+    assert twin.terrain.key == make_terrain("Hills", 5, 0.9).key, "a copy draws anew at the same difficulty"
+    assert copier(twin).step(np.zeros(8))[0].tolist() == twin.step(np.zeros(8))[0].tolist()
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -318,6 +366,10 @@ def test_vector_environments_do_what_single_ones_do(mode: str) -> None:
         ({"start_noise": -1.0}, "start_noise"),
         ({"fault_penalty": float("nan")}, "fault_penalty"),
         ({"terrain_seed": -1}, "terrain_seed"),
+        ({"terrain": Terrain("Pit", PIT), "terrain_seed": -1}, "terrain_seed"),
+        ({"terrain": "Hills", "difficulty": 1.5}, r"difficulty.*1\.5"),
+        ({"terrain": "Hills", "difficulty": True}, "difficulty"),
+        ({"terrain": "Bumpy", "difficulty": 0.5}, "paper's terrains"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
