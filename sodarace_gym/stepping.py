@@ -100,6 +100,9 @@ def check_compiled(addresses: Ints, bodies: Ints, arrays: WorldArrays, constants
     ``addresses`` are Chipmunk's functions and ``bodies`` are pointers, shape (joints,).
     """
     fastest = 0.0
+    # Between the highest ground and the lowest ceiling there is nothing to be in, so that few joints need a closer look.
+    lowest = arrays.floor[:, 1].max() - constants.escape_depth
+    highest = arrays.ceiling[:, 1].min() + constants.escape_depth
     for body in bodies:
         vx, vy = chipmunk.body_velocity(addresses, (body,))
         speed = vx * vx + vy * vy
@@ -107,7 +110,8 @@ def check_compiled(addresses: Ints, bodies: Ints, arrays: WorldArrays, constants
             return UNSTABLE, speed
         fastest = max(fastest, speed)
         x, y = chipmunk.body_position(addresses, (body,))
-        if joint_fault(x, y, arrays.floor, arrays.ceiling, constants.escape_depth):
+        in_the_open = lowest <= y <= highest and math.isfinite(x)
+        if not in_the_open and joint_fault(x, y, arrays.floor, arrays.ceiling, constants.escape_depth):
             return ESCAPED, speed
     return COMPLETED, math.sqrt(fastest)
 
