@@ -40,6 +40,9 @@ PROGRAM_CPU_SECONDS = 0.1
 
 This, not the wall clock, decides what is refused, so that the same program meets the same fate on a busy machine.
 """
+PATIENCE_SECONDS = 2.0
+"""Wall-clock time past FEED_SECONDS after which a worker that does not answer is killed. An idle machine stops a program long
+before; on one that is far too busy, a worker may wait for a processor for seconds, and its program must not be blamed."""
 MAX_MEMORY_BYTES = 32 * 1024 * 1024
 """Memory of one program, prelude included."""
 MAX_RECURSION_DEPTH = 200
@@ -65,7 +68,8 @@ _READ = f'import json\nf"{{json.dumps(_sodarace_reply):.{MAX_REPLY_CHARS + 1}s}}
 
 # A program that ran out of wall-clock time but not of processor time is tried again, this many times in all.
 _STARVED_ATTEMPTS = 4
-# A worker may die for reasons that have nothing to do with the program (someone else's kill): one death is forgiven.
+# A worker may die, or be killed because it does not answer, for reasons that have nothing to do with the program: once is
+# forgiven.
 _CRASH_ATTEMPTS = 2
 
 
@@ -91,9 +95,9 @@ class WorkerPool:
         try:
             self.workers = monty.Monty(
                 max_processes=processes,
-                request_timeout=4 * FEED_SECONDS,
-                feed_duration_limit_grace=FEED_SECONDS,
-                turn_duration_limit_grace=FEED_SECONDS,
+                request_timeout=FEED_SECONDS + PATIENCE_SECONDS,
+                feed_duration_limit_grace=PATIENCE_SECONDS,
+                turn_duration_limit_grace=PATIENCE_SECONDS,
             )
             self.workers.__enter__()
             with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
@@ -121,8 +125,11 @@ class WorkerPool:
                 starved += 1
                 if starved == _STARVED_ATTEMPTS:
                     raise error.verdict from None
-            except monty.MontyCrashedError:
+            except monty.MontyCrashedError as error:
                 crashed += 1
+                if crashed == _CRASH_ATTEMPTS and error.timed_out:
+                    # It was killed in some long native operation that does not look at the clock.
+                    raise time_limit() from None
                 if crashed == _CRASH_ATTEMPTS:
                     raise ProgramError(
                         "sandbox_failure",
@@ -154,11 +161,6 @@ class WorkerPool:
                     raise suspended(outcome, code, program)
                 program_ended = True
                 reply = session.feed_start(_READ, print_callback=printed)
-            except monty.MontyCrashedError as error:
-                if error.timed_out:
-                    # It was killed in some long native operation that does not look at the clock.
-                    raise time_limit() from None
-                raise
             except monty.MontySyntaxError as error:
                 raise syntax_error(error, program) from None
             except monty.MontyRuntimeError as error:

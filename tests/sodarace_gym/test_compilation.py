@@ -23,7 +23,7 @@ import numpy as np
 from sodarace_gym import control_physics, physics, program, stepping, terrain, walkers
 
 design, _ = program.compile_program(walkers.load_walker("square"))
-arrays = physics.world_arrays(design, terrain.make_terrain("Flat"), 0.5)
+arrays = physics.world_arrays(design, terrain.make_terrain("Bumpy"), 0.5)  # not all in the open
 world = control_physics.ControlledWorld(arrays, physics.CONSTANTS, plain=False)
 settled = world.fault
 world.advance(np.tile(world.rest_lengths, (10, 1)))
