@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from types import MappingProxyType, TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import joblib
 
@@ -154,7 +154,7 @@ class Evaluator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def __enter__(self) -> Evaluator:
+    def __enter__(self) -> Self:
         """Keeps the workers between calls of ``evaluate``."""
         self._map.__enter__()
         self._building_map.__enter__()
