@@ -3,18 +3,19 @@
 Vectors (``BoxActions``): random ones against Stable-Baselines3's PPO and SAC. Words (``SequentialActions``): random ones under
 the mask against sb3-contrib's MaskablePPO. Needs the extra ``agents``.
 
-Usage: ``python -m benchmarks.agents [--budget N] [--seeds N] [--terrains NAME ...] [--jobs N] [--write]``. About an hour on two
-cores with the defaults.
+Usage: ``python -m benchmarks.agents [--budget N] [--seeds N] [--terrains NAME ...] [--jobs N] [--cache FOLDER] [--write]``. An
+hour and a quarter on two cores with the defaults.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+from joblib import Memory, Parallel, delayed
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import SAC
 from tqdm import tqdm
@@ -115,14 +116,16 @@ def main() -> None:
     parser.add_argument(
         "--jobs", type=int, default=-1, help="processes; the results do not depend on it (default: cores)"
     )
+    parser.add_argument("--cache", type=Path, help="folder that keeps finished runs: a study that was stopped goes on")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/agents.md")
     options = parser.parse_args()
     agents = [agent for rival, learners in contests() for agent in _both(rival, learners)]
     cells = [
         (agent, terrain, seed) for agent in agents for terrain in options.terrains for seed in range(options.seeds)
     ]
+    run = Memory(options.cache, verbose=0).cache(measure) if options.cache else measure
     work = Parallel(n_jobs=options.jobs, return_as="generator")(
-        delayed(measure)(agent, terrain, options.budget, seed) for agent, terrain, seed in cells
+        delayed(run)(agent, terrain, options.budget, seed) for agent, terrain, seed in cells
     )
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for (agent, terrain, _), figures in zip(cells, tqdm(work, total=len(cells), unit="run"), strict=True):
