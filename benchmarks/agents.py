@@ -3,8 +3,8 @@
 Vectors (``BoxActions``): random ones against Stable-Baselines3's PPO and SAC. Words (``SequentialActions``): random ones under
 the mask against sb3-contrib's MaskablePPO. Needs the extra ``agents``.
 
-Usage: ``python -m benchmarks.agents [--budget N] [--seeds N] [--terrains NAME ...] [--jobs N] [--cache FOLDER] [--write]``. An
-hour and a quarter on two cores with the defaults.
+Usage: ``python -m benchmarks.agents [--budget N] [--seeds N] [--terrains NAME ...] [--jobs N] [--cache FOLDER] [--write]``.
+With 3 seeds it took 70 minutes on two cores that had other work too.
 """
 
 from __future__ import annotations
@@ -116,7 +116,11 @@ def main() -> None:
     parser.add_argument(
         "--jobs", type=int, default=-1, help="processes; the results do not depend on it (default: cores)"
     )
-    parser.add_argument("--cache", type=Path, help="folder that keeps finished runs: a study that was stopped goes on")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        help="folder that keeps finished runs, so that a stopped study goes on; a new one after a change of code",
+    )
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/agents.md")
     options = parser.parse_args()
     agents = [agent for rival, learners in contests() for agent in _both(rival, learners)]

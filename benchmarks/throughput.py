@@ -1,6 +1,6 @@
 """How many evaluations a second: plain pymunk loop, compiled loop, one and two threads, and where the time goes.
 
-Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes about three minutes. Every figure is the median over
+Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes about six minutes. Every figure is the median over
 the repeats; ratios compare the same walkers in the same process, turn by turn, so that a drifting machine speed cancels.
 """
 
@@ -163,14 +163,12 @@ def _stream_row(batches: Sequence[Sequence[str]], repeats: int) -> list[object]:
         except ProgramError:
             designs.append(None)
     walkers = [design for design in designs if design is not None]
+    fresh = len(set(itertools.chain.from_iterable(asked)) - set(itertools.chain.from_iterable(before)))
     plain, compiled = [], []
-    fresh = 0
     for _ in range(repeats):
         with Evaluator(n_jobs=1) as evaluator:
             for batch in before:
                 evaluator.evaluate(batch, terrain)
-            seen = set(itertools.chain.from_iterable(before))
-            fresh = len(set(itertools.chain.from_iterable(asked)) - seen)
             compiled.append(_seconds(lambda: [evaluator.evaluate(batch, terrain) for batch in asked], 1))
         plain.append(_seconds(lambda: [physics.roll_out(walker, terrain, plain=True) for walker in walkers], 1))
     ratio = statistics.median(p / c for p, c in zip(plain, compiled, strict=True))
