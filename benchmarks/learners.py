@@ -50,13 +50,14 @@ class _WhileBudgetLasts(BaseCallback):
         return self.meter.left > 0
 
 
-def make_env(wrapper: Wrapper, meter: Meter, reward_scale: float = 1.0) -> gym.Env[Any, Any]:
+def make_env(wrapper: Wrapper, meter: Meter, reward_scale: float = 1.0, reward_power: float = 1.0) -> gym.Env[Any, Any]:
     """The meter's terrain under a wrapper of actions, scaled for neural networks after the meter has booked the distance.
 
     Args:
         wrapper: Of the actions.
         meter: Books the episodes.
         reward_scale: Distance that earns a reward of 1, walker units.
+        reward_power: The reward is this power of the scaled distance; above 1 rare far walkers outweigh many middling ones.
 
     Returns:
         An environment whose profiles lie in [-1, 1].
@@ -69,7 +70,9 @@ def make_env(wrapper: Wrapper, meter: Meter, reward_scale: float = 1.0) -> gym.E
         heights = {name: observation[name] / np.float32(PROFILE_MAX_HEIGHT) for name in ("floor", "ceiling")}
         return {**observation, **heights}
 
-    env = gym.wrappers.TransformReward(_Booked(env, meter), lambda distance: float(distance) / reward_scale)
+    env = gym.wrappers.TransformReward(
+        _Booked(env, meter), lambda distance: (float(distance) / reward_scale) ** reward_power
+    )
     return gym.wrappers.TransformObservation(env, scaled, space)
 
 
@@ -108,19 +111,26 @@ class Learner:
         algorithm: The class.
         reward_scale: Distance that earns a reward of 1, walker units: a value function that starts near 0 learns large targets
             slowly.
+        reward_power: See ``make_env``.
         settings: Its arguments.
     """
 
     def __init__(
-        self, name: str, wrapper: Wrapper, algorithm: type[BaseAlgorithm], reward_scale: float = 1.0, **settings: Any
+        self,
+        name: str,
+        wrapper: Wrapper,
+        algorithm: type[BaseAlgorithm],
+        reward_scale: float = 1.0,
+        reward_power: float = 1.0,
+        **settings: Any,
     ) -> None:
         self.name, self.wrapper, self.algorithm = name, wrapper, algorithm
-        self.reward_scale, self.settings = reward_scale, settings
+        self.reward_scale, self.reward_power, self.settings = reward_scale, reward_power, settings
 
     def spend(self, meter: Meter, seed: int) -> bool:
         """See ``Generator``."""
         torch.manual_seed(seed)
-        env = make_env(self.wrapper, meter, self.reward_scale)
+        env = make_env(self.wrapper, meter, self.reward_scale, self.reward_power)
         model = self.algorithm("MultiInputPolicy", env, seed=seed, device="cpu", **self.settings)
         model.learn(total_timesteps=meter.budget * 1_000, callback=_WhileBudgetLasts(meter))
         env.close()

@@ -14,6 +14,7 @@ from sodarace_gym.action_wrappers import BoxActions
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.sequential_actions import SequentialActions
 from sodarace_gym.terrain import make_terrain
+from sodarace_gym.walker_words import TOKENS
 
 AGENTS = [agent for rival, learners in contests() for agent in (rival, *learners)]
 
@@ -59,6 +60,18 @@ def test_profiles_reach_the_agent_scaled_and_nothing_else_changes(wrapper):
     profile = make_terrain("Tunnel").profile()
     np.testing.assert_allclose(32.0 * observation["ceiling"], profile["ceiling"], rtol=1e-6)
     assert observation.keys() == wrapper(env.unwrapped).observation_space.keys()
+
+
+def test_the_agent_earns_a_power_of_the_distance_that_is_booked():
+    words = iter(["polygon 8", "phase 0", "hub up left", "stop"])
+    with Evaluator(n_jobs=1, duration=1.0) as evaluator:
+        meter = Meter(evaluator, "Flat", 1)
+        env = make_env(SequentialActions, meter, reward_scale=2.0, reward_power=3.0)
+        env.reset(seed=0)
+        rewards = [float(env.step(TOKENS.index(word))[1]) for word in words]
+    [distance] = meter.fitness
+    assert distance > 0.1
+    assert rewards == pytest.approx([0.0, 0.0, 0.0, (distance / 2.0) ** 3])
 
 
 def test_a_lead_is_judged_by_its_interval():
