@@ -159,7 +159,8 @@ def main() -> None:
     body = (
         f"{options.budget} episodes (each the evaluation of one walker) an agent, terrain and seed; {options.seeds} seeds (0 "
         f"to {options.seeds - 1}); mean over the seeds and its 95% bootstrap interval. Distances in walker units; failures "
-        "count 0. A learner *beats* random search with the same actions where the interval of its lead lies above 0.\n\n"
+        "count 0. A learner *beats* random search with the same actions where the interval of its lead lies above 0. "
+        "MaskablePPO learns from the cube of the distance, so that it seeks the far walkers; the tables count the distance.\n\n"
         "## The best walker found\n\nWhat a search is for: the best of all episodes, those of early training included.\n\n"
         f"{markdown_table(header, rows['best'])}\n\nLead over random search with the same actions:\n\n"
         f"{markdown_table(header, rows['best lead'])}\n\n"
