@@ -4,7 +4,7 @@ Vectors (``BoxActions``): random ones against Stable-Baselines3's PPO and SAC. W
 the mask against sb3-contrib's MaskablePPO. Needs the extra ``agents``.
 
 Usage: ``python -m benchmarks.agents [--budget N] [--seeds N] [--terrains NAME ...] [--jobs N] [--cache FOLDER] [--write]``.
-With 3 seeds it took 70 minutes on two cores that had other work too.
+It takes about an hour and a quarter on two cores.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How many evaluations a second: plain pymunk loop, compiled loop, one and two threads, and where the time goes.
 
-Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes about six minutes. Every figure is the median over
+Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes about ten minutes. Every figure is the median over
 the repeats; ratios compare the same walkers in the same process, turn by turn, so that a drifting machine speed cancels.
+Numbers in brackets are quartiles over the turns.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ def _seconds(function: Callable[[], object], repeats: int) -> float:
         function()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def _ratio(above: Sequence[float], below: Sequence[float]) -> str:
+    """Median and quartiles of a ratio, turn by turn."""
+    low, median, high = np.percentile(np.divide(above, below), [25, 50, 75])
+    return f"{median:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str, float]:
@@ -171,10 +178,9 @@ def _stream_row(batches: Sequence[Sequence[str]], repeats: int) -> list[object]:
                 evaluator.evaluate(batch, terrain)
             compiled.append(_seconds(lambda: [evaluator.evaluate(batch, terrain) for batch in asked], 1))
         plain.append(_seconds(lambda: [physics.roll_out(walker, terrain, plain=True) for walker in walkers], 1))
-    ratio = statistics.median(p / c for p, c in zip(plain, compiled, strict=True))
     return [
         len(designs), fresh, len(walkers), f"{1e3 * statistics.median(plain) / len(designs):.2f}",
-        f"{1e3 * statistics.median(compiled) / len(designs):.2f}", f"{ratio:.2f}",
+        f"{1e3 * statistics.median(compiled) / len(designs):.2f}", _ratio(plain, compiled),
     ]  # fmt: skip
 
 
@@ -223,14 +229,7 @@ def _rates(designs: list[WalkerDesign], repeats: int) -> list[list[object]]:
             for name, way in ways.items():
                 rates.setdefault(name, []).append(len(programs) / _seconds(way, 1))
     base = rates["compiled loop, 1 thread"]
-    return [
-        [
-            name,
-            f"{statistics.median(values):.0f}",
-            f"{statistics.median(v / b for v, b in zip(values, base, strict=True)):.2f}",
-        ]
-        for name, values in rates.items()
-    ]
+    return [[name, f"{statistics.median(values):.0f}", _ratio(values, base)] for name, values in rates.items()]
 
 
 def main() -> None:
@@ -244,7 +243,7 @@ def main() -> None:
     designs = [random_design(rng) for _ in range(options.walkers)]
     rates = markdown_table(
         ["whole evaluation (sandbox, building, stepping)", "evaluations/s", "against compiled, 1 thread"],
-        _rates(designs, max(3, options.repeats // 5)),
+        _rates(designs, options.repeats),
     )
     admitted, batches = evolution(iterations=25, count=150)
     split = markdown_table(
@@ -256,14 +255,15 @@ def main() -> None:
     stream = markdown_table(
         ["programs", "new to the evaluator", "build a walker", "plain building and stepping, ms a program",
          "whole evaluation, ms a program", "plain / whole"],
-        [_stream_row(batches, max(3, options.repeats // 5))],
+        [_stream_row(batches, max(3, options.repeats // 3))],
     )  # fmt: skip
     start = markdown_table(["a new process", "seconds"], _start_rows(5))
     muscles = np.median([len(design.muscles) for design in designs])
     body = (
         f"Random walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, {physics.DURATION:g} s of "
-        f"walking after settling:\n\n{rates}\n\nWhere the time goes, one thread. Stepping is settling and walking; while "
-        "settling the plain loop only steps, while walking it also sets the length of every active muscle. The evolution run: "
+        f"walking after settling; medians of {options.repeats} turns, here and below with quartiles in brackets:\n\n{rates}\n\n"
+        "Where the time goes, one thread. Stepping is settling and walking; while settling the plain loop only steps, while "
+        "walking it also sets the length of every active muscle. The evolution run: "
         f"programs that a short evolution on Flat admitted, evenly spread.\n\n{split}\n\n"
         f"An evolution as it comes: all that the last {STREAM} of its 25 iterations asked for, duplicates and failures too, by "
         "one evaluator with one thread, against plain building and stepping of every walker (no sandbox, no memory):"
