@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
-
-import joblib
 
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.parallel_map import ParallelMap
@@ -27,9 +26,6 @@ CACHE_SIZE = 20_000
 """Roll-outs an Evaluator remembers, so that a design met before is not simulated again: some 8 MB."""
 PROGRAM_CACHE_SIZE = 2_000
 """Programs whose walkers an Evaluator remembers, beyond those of the last batch: a walker takes 5 KB, the largest 70 KB."""
-
-BUILDERS_PER_WORKER = 2
-"""Threads that run programs for each one that runs walkers: they mostly wait for the sandbox's processes (measured)."""
 
 _FAULTS = {
     "unstable": f"a joint moved faster than {MAX_SPEED:g} units/s; use fewer or weaker muscles at one joint.",
@@ -140,9 +136,8 @@ class Evaluator:
         self.backend = backend
         self.robustness = robustness
         self._map = ParallelMap(n_jobs, backend)
-        self._building_map = self._map
-        if backend == "threading" and n_jobs != 1:
-            self._building_map = ParallelMap(BUILDERS_PER_WORKER * joblib.effective_n_jobs(n_jobs), backend)
+        # Threads that run programs mostly wait for the sandbox's processes: others run walkers meanwhile.
+        self._building_map = ParallelMap(n_jobs, backend) if self._map.streams else self._map
         # Digests as keys: a terrain's points in every key would outweigh the roll-outs many times.
         self._programs: OrderedDict[bytes, _Built] = OrderedDict()
         self._rollouts: OrderedDict[bytes, Rollout] = OrderedDict()
@@ -195,44 +190,58 @@ class Evaluator:
             return self._evaluate(programs, terrains)
 
     def _evaluate(self, programs: Sequence[str], terrains: Sequence[Terrain]) -> list[Evaluation]:
-        built = self._build(programs)
-        grounds = _grounds(terrains)
+        built: list[_Built] = []
         # Every roll-out of the batch by its key; equal keys are equal roll-outs, whoever asks for them.
-        wanted: dict[bytes, _Job] = {}
         keys: list[list[bytes]] = []
-        for walker, (ground, digest) in zip(built, grounds, strict=True):
-            copies = range(self.robustness + 1) if walker.design else ()
-            keys.append([digest + walker.digest + copy.to_bytes(4, "big") for copy in copies])
-            for copy, key in enumerate(keys[-1]):
-                assert walker.design is not None
-                wanted.setdefault(key, _Job(walker.design, copy, ground, self.duration))
-        # Sorted, so that the jobs of one terrain travel to a worker together.
-        fresh = sorted(key for key in wanted if key not in self._rollouts)
-        outcomes = dict(zip(fresh, self._map(_walk, [wanted[key] for key in fresh]), strict=True))
-        outcomes = {key: outcomes[key] if key in outcomes else self._rollouts[key] for key in wanted}
+        fresh: dict[bytes, _Job] = {}
+
+        def jobs() -> Iterator[_Job]:
+            """The roll-outs that are not remembered, each as soon as its program has run."""
+            for walker, (ground, digest) in zip(self._build(programs), _grounds(terrains), strict=True):
+                copies = range(self.robustness + 1) if walker.design else ()
+                built.append(walker)
+                keys.append([digest + walker.digest + copy.to_bytes(4, "big") for copy in copies])
+                for copy, key in enumerate(keys[-1]):
+                    if key not in fresh and key not in self._rollouts:
+                        assert walker.design is not None
+                        fresh[key] = _Job(walker.design, copy, ground, self.duration)
+                        yield fresh[key]
+
+        if self._map.streams and len(programs) > 1:
+            done = list(self._map.stream(_walk, jobs()))
+        else:
+            collections.deque(jobs(), maxlen=0)
+            # Sorted, so that the jobs of one terrain travel to a worker together.
+            fresh = dict(sorted(fresh.items()))
+            done = self._map(_walk, list(fresh.values()))
+        outcomes = dict(zip(fresh, done, strict=True))
+        outcomes = {key: outcomes[key] if key in outcomes else self._rollouts[key] for asked in keys for key in asked}
         _remember(self._rollouts, outcomes, self.cache_size)
         return [
             _evaluation(walker, [outcomes[key] for key in asked], self.robustness)
             for walker, asked in zip(built, keys, strict=True)
         ]
 
-    def _build(self, programs: Sequence[str]) -> list[_Built]:
-        """What each program builds; every distinct text that is not remembered is run once."""
+    def _build(self, programs: Sequence[str]) -> Iterator[_Built]:
+        """What each program builds, in order; every distinct text that is not remembered is run once."""
         digests = [_text_digest(program) for program in programs]
         fresh = {
             digest: program
             for digest, program in zip(digests, programs, strict=True)
             if digest is not None and digest not in self._programs
         }
-        built = dict(zip(fresh, self._building_map(_build, list(fresh.values())), strict=True))
+        stream = self._building_map.streams and len(fresh) > 1
+        run = iter((self._building_map.stream if stream else self._building_map)(_build, list(fresh.values())))
         # In order, so that what is forgotten first does not depend on what was fresh.
-        outcomes = {d: built[d] if d in built else self._programs[d] for d in digests if d is not None}
+        outcomes: dict[bytes, _Built] = {}
+        for digest, program in zip(digests, programs, strict=True):
+            if digest is None:  # what is no text is refused at once, without a worker
+                yield _build(program)
+                continue
+            if digest not in outcomes:
+                outcomes[digest] = next(run) if digest in fresh else self._programs[digest]
+            yield outcomes[digest]
         _remember(self._programs, outcomes, min(self.cache_size, max(PROGRAM_CACHE_SIZE, len(outcomes))))
-        # What is no text is refused at once, without a worker.
-        return [
-            _build(program) if digest is None else outcomes[digest]
-            for digest, program in zip(digests, programs, strict=True)
-        ]
 
     @staticmethod
     def _terrains(terrain: Terrain | str | Sequence[Terrain | str], count: int) -> list[Terrain]:

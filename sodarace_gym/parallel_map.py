@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +23,8 @@ CHUNKS_PER_WORKER = 4
 MAX_CHUNK = 250
 """Most jobs in one chunk, so that no message to a worker grows with the batch."""
 
-THREAD_CHUNK = 8
-"""Most jobs handed to a thread at a time: handing over one costs a twentieth of a millisecond and Python's lock (measured)."""
+THREAD_CHUNK = 2
+"""Jobs handed to a thread at a time: handing over one costs a twentieth of a millisecond and Python's lock (measured)."""
 
 # Workers that see this process's memory: nothing is pickled.
 _SHARED_MEMORY = ("threading", "sequential")
@@ -41,6 +42,9 @@ class ParallelMap:
         backend: ``"threading"``, ``"loky"`` (processes on this machine), ``"dask"`` (the ``distributed.Client`` made last),
             ``"ray"`` (after ``ray.init``), or the name of another backend that joblib knows.
 
+    Attributes:
+        streams: Whether the workers are threads, which take jobs as they come (``stream``).
+
     Raises:
         ValueError: ``n_jobs`` is 0 or below -1, or the backend is unknown.
         ImportError: The backend's package is missing.
@@ -56,6 +60,7 @@ class ParallelMap:
         self.n_jobs = n_jobs
         self.backend = backend
         _check_connection(backend)
+        self.streams = backend in _SHARED_MEMORY and n_jobs != 1
         self._parallel: joblib.Parallel | None = None  # while the workers are kept
 
     def __enter__(self) -> ParallelMap:
@@ -92,27 +97,51 @@ class ParallelMap:
         """
         if self.n_jobs == 1 or len(jobs) < 2:
             return [function(job) for job in jobs]
+        if self.streams:
+            return list(self.stream(function, jobs))
         parallel = self._parallel or self._new_parallel()
-        if self.backend in _SHARED_MEMORY:
-            workers = joblib.effective_n_jobs(self.n_jobs)
-            size = min(THREAD_CHUNK, _chunk_size(len(jobs), workers))
-            done = parallel(
-                joblib.delayed(_run)(function, jobs[start : start + size]) for start in range(0, len(jobs), size)
-            )
-            return [outcome for chunk in done for outcome in chunk]
         with joblib.parallel_config(backend=self.backend):
             workers = joblib.effective_n_jobs(self.n_jobs)
         done = parallel(joblib.delayed(_run_pickled)(chunk) for chunk in pickled_chunks(function, jobs, workers))
         return [outcome for chunk in done for outcome in chunk]
 
+    def stream(self, function: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Applies a function to jobs as they come; for threads, which need not know how many there are.
+
+        Args:
+            function: What to do.
+            jobs: Its arguments; they may be the stream of another map, which then works at the same time.
+
+        Returns:
+            One outcome per job, in order, each as soon as it and all before it are there.
+        """
+        failures: list[Exception] = []
+
+        def chunks() -> Iterator[Any]:
+            remaining = iter(jobs)
+            try:
+                while chunk := list(itertools.islice(remaining, THREAD_CHUNK)):
+                    yield joblib.delayed(_run)(function, chunk)
+            except Exception as error:  # joblib loses one that comes while no chunk is under way
+                failures.append(error)
+
+        parallel = self._parallel or self._new_parallel()
+        for outcomes in parallel(chunks()):
+            yield from outcomes
+        if failures:
+            raise failures[0]
+
     def _new_parallel(self) -> joblib.Parallel:
         _check_connection(self.backend)
+        shared = self.backend in _SHARED_MEMORY
         # Threads need not be handed their chunks bit by bit: nothing is copied.
-        pre_dispatch = "all" if self.backend in _SHARED_MEMORY else "2 * n_jobs"
+        pre_dispatch, return_as = ("all", "generator") if shared else ("2 * n_jobs", "list")
         # Chunks are cut here, hence no batches of joblib's; they are bytes, hence no arrays to map into memory. The backend is
         # named through the configuration, which knows more backends than Parallel itself: Dask, for one.
         with joblib.parallel_config(backend=self.backend):
-            return joblib.Parallel(n_jobs=self.n_jobs, batch_size=1, max_nbytes=None, pre_dispatch=pre_dispatch)
+            return joblib.Parallel(
+                n_jobs=self.n_jobs, batch_size=1, max_nbytes=None, pre_dispatch=pre_dispatch, return_as=return_as
+            )
 
 
 def pickled_chunks(function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: int) -> Iterator[bytes]:

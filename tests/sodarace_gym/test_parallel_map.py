@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sodarace_gym import evaluation
 from sodarace_gym.evaluation import Evaluation, Evaluator, _grounds, _Job
-from sodarace_gym.parallel_map import MAX_CHUNK, ParallelMap, pickled_chunks
+from sodarace_gym.parallel_map import MAX_CHUNK, THREAD_CHUNK, ParallelMap, pickled_chunks
 from sodarace_gym.terrain import make_terrain
 from tests.sodarace_gym.walkers import random_designs, square
 
@@ -85,6 +90,36 @@ def test_results_come_in_the_order_of_the_jobs(n_jobs):
         assert parallel_map(slow_at_first, range(30)) == [-job for job in range(30)]
     assert parallel_map(operator.neg, [4, 5]) == [-4, -5]
     assert parallel_map(operator.neg, []) == []
+
+
+def test_a_stream_works_while_its_jobs_are_still_being_made():
+    begun = threading.Event()
+
+    def note(job: int) -> int:
+        begun.set()
+        return -job
+
+    def jobs() -> Iterator[int]:
+        yield from range(2 * THREAD_CHUNK)  # a chunk for each thread
+        assert begun.wait(timeout=60.0), "the first jobs wait for the last"
+        yield from range(2 * THREAD_CHUNK, 25)
+
+    assert list(ParallelMap(2).stream(note, jobs())) == [-job for job in range(25)]
+
+
+@pytest.mark.parametrize("broken", ["_build", "_walk"])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_failure_of_ours_is_raised_and_the_next_batch_is_not_touched(expected, monkeypatch, broken, kept):
+    def fail(_: Any) -> None:
+        raise RuntimeError("no more processes")
+
+    evaluator = Evaluator(n_jobs=2, **SETTINGS)
+    with evaluator if kept else contextlib.nullcontext():
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, broken, fail)
+            with pytest.raises(RuntimeError, match="no more processes"):
+                evaluator.evaluate(PROGRAMS, terrains())
+        assert evaluator.evaluate(PROGRAMS, terrains()) == expected
 
 
 # -------------------------------------------------------------------------------------------------------- backends
