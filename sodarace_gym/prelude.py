@@ -1,7 +1,8 @@
 """What a walker program finds in its sandbox: source text for the sandbox's interpreter, and the rewriting of imports.
 
-Nothing here is ever run by the host's Python on behalf of a program: the prelude runs inside the sandbox, and programs
-are only ever handled as lines of text.
+Nothing here is ever run by the host's Python on behalf of a program: the preludes run inside the sandbox, and programs
+are only ever handled as lines of text. ``np`` has a prelude of its own, which a program that never says ``np`` is spared:
+it would be half of the work of restoring a session.
 
 What a program finds: ``walker_creator`` (``add_joint``, ``add_muscle``, ``get_walker``), ``query_cppn``, ``math`` and a
 small ``np`` of plain functions on numbers. ``query_cppn(wc, xgrid, ygrid, scale, connect_func, amp_func, phase_func)``
@@ -19,11 +20,19 @@ MAX_RAW_JOINTS = 4_096
 """Joints a program may add before repairs; far above what any walker keeps (bounds the work of the host)."""
 MAX_RAW_MUSCLES = 8_192
 """Muscles a program may add before repairs."""
+MAX_REPLY_CHARS = 600_000
+"""Longest description of a walker that the host will read."""
+REPLY_MARK = "\x1e"
+"""What stands before the description of the walker, in what is printed: ASCII's record separator."""
 
-PRELUDE = """
+_SOURCE = """
 import json
 import math
 from collections import namedtuple
+
+# Under names of their own, for programs that call something of theirs json or print.
+_sodarace_dumps = json.dumps
+_sodarace_print = print
 
 _Walker = namedtuple("Walker", "joints muscles")
 
@@ -61,6 +70,25 @@ class _sodarace_walk:
     walker_creator = walker_creator
     query_cppn = query_cppn
 
+
+def _sodarace_export(walker):
+    joints = getattr(walker, "joints", None)
+    muscles = getattr(walker, "muscles", None)
+    if joints is None and isinstance(walker, (list, tuple)) and len(walker) == 2:
+        joints, muscles = walker
+    if not isinstance(joints, (list, tuple)) or not isinstance(muscles, (list, tuple)):
+        return {"type": type(walker).__name__}
+    if len(joints) > MAX_RAW_JOINTS or len(muscles) > MAX_RAW_MUSCLES:
+        return {"joints": len(joints), "muscles": len(muscles)}
+    return [joints, muscles]
+
+
+def _sodarace_send(walker):
+    # Text or an error, whatever the program did to the names in it.
+    _sodarace_print(f"REPLY_MARK{_sodarace_dumps(_sodarace_export(walker)):.CHARS_SENTs}")
+"""
+
+_NUMPY_SOURCE = """
 
 def _linspace(start, stop, num=50):
     if num < 2:
@@ -136,21 +164,21 @@ class np:
 
 
 _sodarace_np = np
+"""
 
+PRELUDE = (
+    _SOURCE.replace("MAX_RAW_JOINTS", str(MAX_RAW_JOINTS))
+    .replace("MAX_RAW_MUSCLES", str(MAX_RAW_MUSCLES))
+    .replace("REPLY_MARK", repr(REPLY_MARK)[1:-1])
+    .replace("CHARS_SENT", str(MAX_REPLY_CHARS + 1))
+)
+"""Run before a program that does not say ``np``; ``_sodarace_send(walker)`` in it prints the walker's description."""
+NUMPY_PRELUDE = PRELUDE + _NUMPY_SOURCE
+"""Run before all others."""
 
-def _sodarace_export(walker):
-    joints = getattr(walker, "joints", None)
-    muscles = getattr(walker, "muscles", None)
-    if joints is None and isinstance(walker, (list, tuple)) and len(walker) == 2:
-        joints, muscles = walker
-    if not isinstance(joints, (list, tuple)) or not isinstance(muscles, (list, tuple)):
-        return {"type": type(walker).__name__}
-    if len(joints) > MAX_RAW_JOINTS or len(muscles) > MAX_RAW_MUSCLES:
-        return {"joints": len(joints), "muscles": len(muscles)}
-    return [joints, muscles]
-""".replace("MAX_RAW_JOINTS", str(MAX_RAW_JOINTS)).replace("MAX_RAW_MUSCLES", str(MAX_RAW_MUSCLES))
-
-_NUMPY_NAMES = tuple(re.findall(r"^    (\w+) = ", PRELUDE.partition("class np:")[2].partition("\n\n")[0], re.MULTILINE))
+_NUMPY_NAMES = tuple(
+    re.findall(r"^    (\w+) = ", _NUMPY_SOURCE.partition("class np:")[2].partition("\n\n")[0], re.MULTILINE)
+)
 """What ``from numpy import *`` brings."""
 
 # Modules the prelude stands in for, and the object that does. Its name must be one no program uses: `np = np` inside a

@@ -33,8 +33,7 @@ class Sandbox:
     with the GIL released. In a forked process the same object works on, with workers of its own.
 
     Args:
-        processes: Most workers alive at a time; by default twice the number of processors, as a program is short against the
-            way there and back. A worker takes 2 MB.
+        processes: Most workers alive at a time; by default one per processor. A worker takes 2 MB.
 
     Raises:
         ValueError: ``processes`` is less than 1.
@@ -43,7 +42,7 @@ class Sandbox:
     def __init__(self, processes: int | None = None) -> None:
         if processes is not None and processes < 1:
             raise ValueError(f"expected at least 1 process, got {processes}")
-        self._processes = processes or 2 * (os.cpu_count() or 1)
+        self._processes = processes or os.cpu_count() or 1
         self._lock = threading.Lock()
         self._pool: WorkerPool | HelperProcess | None = None
         self._pool_pid = 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pydantic_monty as monty
 
 from sodarace_gym.errors import ProgramError
+from sodarace_gym.prelude import MAX_REPLY_CHARS
 
-MAX_PRINT_BYTES = 64 * 1024
-"""What a program may print (it is thrown away); beyond it the program is stopped."""
+MAX_PRINT_BYTES = MAX_REPLY_CHARS + 64 * 1024
+"""What may be printed: the description of the walker, and some more for the program (it is thrown away). Beyond it the program
+is stopped."""
 
 # The prelude is a session's first feed, the program its second; tracebacks name them so.
 _PROGRAM_FILE = "<python-input-1>"
@@ -75,6 +77,10 @@ def runtime_error(error: monty.MontyRuntimeError, program: str) -> ProgramError:
     where = _where(frames, program)
     if is_time_limit(error):
         return time_limit()
+    if any(frame.function_name == "_sodarace_send" for frame in frames):
+        return ProgramError(
+            "wrong_result", f"the walker cannot be read ({text}); give its joints and muscles plain numbers."
+        )
     if kind == "MemoryError":
         if f"> {MAX_PRINT_BYTES} bytes" in message and not frames:
             return ProgramError("memory_limit", "the program prints too much; remove its print calls.")
@@ -99,13 +105,6 @@ def runtime_error(error: monty.MontyRuntimeError, program: str) -> ProgramError:
 def is_time_limit(error: monty.MontyRuntimeError) -> bool:
     """Whether the interpreter stopped the program for its running time (a program may raise TimeoutError, too)."""
     return not error.traceback() and str(error)[:20].startswith("TimeoutError")
-
-
-def unreadable_result(error: monty.MontyRuntimeError) -> ProgramError:
-    """The error for a walker that holds something other than numbers and flags, or far too much of it."""
-    return ProgramError(
-        "wrong_result", f"the walker cannot be read ({_brief(str(error))}); give its joints and muscles plain numbers."
-    )
 
 
 def time_limit() -> ProgramError:

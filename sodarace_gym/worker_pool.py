@@ -1,12 +1,10 @@
-"""The sandbox's interpreter processes and the two feeds by which each of them runs a program.
+"""The sandbox's interpreter processes and how each of them runs a program.
 
-A pool of pydantic-monty workers serves one fresh session per program. A program gets two feeds:
-
-1. the program itself and a call of its ``make_walker()``. The value this feed ends with is never looked at: the program
-   controls it, and shared or cyclic structures would hang whoever walks them. Everything but completion is a rejection,
-   because names and system calls the sandbox does not know suspend it and wait for the host, which answers none.
-2. an expression whose value is a string whatever the program did to the names in it. That string is capped, parsed as
-   JSON and checked piece by piece on the host (raw_walker.py).
+A pool of pydantic-monty workers serves one fresh session per program. It is fed the program and a call of its
+``make_walker()``, and prints what that returned. The value the feed ends with is never looked at: a program may return from
+outside any function, and shared or cyclic structures would hang whoever walks them. Printed text is text: it is capped,
+what follows the last mark is parsed as JSON and checked piece by piece on the host (raw_walker.py). Everything but completion
+is a rejection, because names and system calls the sandbox does not know suspend it and wait for the host, which answers none.
 
 The prelude is run once per pool and restored from a snapshot for every program, which is faster than running it again
 and leaves line numbers the program's own.
@@ -21,7 +19,7 @@ import time
 import pydantic_monty as monty
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.prelude import PRELUDE
+from sodarace_gym.prelude import MAX_REPLY_CHARS, NUMPY_PRELUDE, PRELUDE, REPLY_MARK
 from sodarace_gym.raw_walker import RawWalker, parse_reply
 from sodarace_gym.verdicts import (
     MAX_PRINT_BYTES,
@@ -30,11 +28,10 @@ from sodarace_gym.verdicts import (
     suspended,
     syntax_error,
     time_limit,
-    unreadable_result,
 )
 
 FEED_SECONDS = 0.25
-"""Wall-clock time after which the interpreter stops a feed."""
+"""Wall-clock time after which the interpreter stops a program."""
 PROGRAM_CPU_SECONDS = 0.1
 """Processor time of one program, where the system tells it (Linux). The seeds need about a thousandth of a second.
 
@@ -47,8 +44,6 @@ MAX_MEMORY_BYTES = 32 * 1024 * 1024
 """Memory of one program, prelude included."""
 MAX_RECURSION_DEPTH = 200
 """Calls within calls."""
-MAX_REPLY_CHARS = 600_000
-"""Longest description of a walker that the host will read."""
 
 _LIMITS: monty.ResourceLimits = {
     "max_feed_duration_secs": FEED_SECONDS,
@@ -62,9 +57,7 @@ _OS_POLICY: monty.OSPolicy = {
     "random_start": {"seed": 0},
     "datetime": datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC),
 }
-_CALL = "\n\n_sodarace_reply = _sodarace_export(make_walker())\nNone\n"
-# An f-string with a string format is a str or an error, even where the program replaced json or the variable.
-_READ = f'import json\nf"{{json.dumps(_sodarace_reply):.{MAX_REPLY_CHARS + 1}s}}"\n'
+_CALL = "\n\n_sodarace_send(make_walker())\n"
 
 # A program that ran out of wall-clock time but not of processor time is tried again, this many times in all.
 _STARVED_ATTEMPTS = 4
@@ -100,9 +93,7 @@ class WorkerPool:
                 turn_duration_limit_grace=PATIENCE_SECONDS,
             )
             self.workers.__enter__()
-            with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
-                session.feed_start(PRELUDE)
-                self._snapshot = session.dump()
+            self._snapshot, self._numpy_snapshot = self._session_after(PRELUDE), self._session_after(NUMPY_PRELUDE)
         except (monty.MontyError, OSError, RuntimeError) as error:
             raise RuntimeError(
                 f"the sandbox's workers do not start: {error}; reinstall it with: pip install 'pydantic-monty==1.4.*'"
@@ -140,6 +131,12 @@ class WorkerPool:
         """Ends the workers."""
         self.workers.__exit__(None, None, None)
 
+    def _session_after(self, prelude: str) -> bytes:
+        """A session that has run some code, for others to start from."""
+        with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
+            session.feed_start(prelude)
+            return session.dump()
+
     def _reply(self, program: str) -> str:
         """Runs a program in a fresh session and returns its reply.
 
@@ -151,38 +148,35 @@ class WorkerPool:
         printed = monty.CollectString(MAX_PRINT_BYTES)
         code = program + _CALL
         with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
-            session.load_session(self._snapshot)
+            session.load_session(self._numpy_snapshot if "np" in program else self._snapshot)
             worker = session.worker_pid
             before = _cpu_seconds(worker)
-            program_ended = False
             try:
                 outcome = session.feed_start(code, print_callback=printed)
-                if not isinstance(outcome, monty.MontyComplete):
-                    raise suspended(outcome, code, program)
-                program_ended = True
-                reply = session.feed_start(_READ, print_callback=printed)
             except monty.MontySyntaxError as error:
                 raise syntax_error(error, program) from None
             except monty.MontyRuntimeError as error:
-                verdict = unreadable_result(error) if program_ended else runtime_error(error, program)
+                verdict = runtime_error(error, program)
                 ran = _ran_for(worker, before)
                 if is_time_limit(error) and ran is not None and ran < PROGRAM_CPU_SECONDS:
                     raise _StarvedError(verdict) from None
                 raise verdict from None
+            if not isinstance(outcome, monty.MontyComplete):
+                raise suspended(outcome, code, program)
             ran = _ran_for(worker, before)
             if ran is not None and ran > PROGRAM_CPU_SECONDS:
                 raise time_limit()
-            if not isinstance(reply, monty.MontyComplete):
-                raise ProgramError(
-                    "no_make_walker",
-                    "the program ends before make_walker() can be called; remove 'return' outside functions.",
-                )
-            text = reply.output
-        if not isinstance(text, str) or len(text) > MAX_REPLY_CHARS:
+        _, sent, reply = printed.output.rpartition(REPLY_MARK)
+        if not sent:
+            raise ProgramError(
+                "no_make_walker",
+                "the program ends before make_walker() can be called; remove 'return' outside functions.",
+            )
+        if len(reply.rstrip("\n")) > MAX_REPLY_CHARS:
             raise ProgramError(
                 "wrong_result", "the walker's description is far too long; add fewer joints and muscles."
             )
-        return text
+        return reply
 
 
 def _cpu_seconds(pid: int | None) -> float | None:

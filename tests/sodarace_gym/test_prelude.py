@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.prelude import PRELUDE, replace_imports
+from sodarace_gym.prelude import MAX_RAW_JOINTS, NUMPY_PRELUDE, REPLY_MARK, replace_imports
 from sodarace_gym.raw_walker import RawWalker
 from sodarace_gym.sandbox import Sandbox, default_sandbox, run_program
 from tests.sodarace_gym.programs import TWO_JOINTS, with_body
@@ -64,7 +64,7 @@ def make_walker():
 def in_cpython(program: str) -> RawWalker:
     """What one of our own programs gives in CPython, with the sandbox's prelude."""
     scope: dict[str, Any] = {"__name__": "program"}
-    exec(PRELUDE, scope)
+    exec(NUMPY_PRELUDE, scope)
     exec(replace_imports(program), scope)
     joints, muscles = scope["_sodarace_export"](scope["make_walker"]())
     return RawWalker(
@@ -210,6 +210,38 @@ def test_output_of_a_program_is_thrown_away(capfd: pytest.CaptureFixture[str]) -
     assert run_program("print('hello')\n" + TWO_JOINTS) == run_program(TWO_JOINTS)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "print = None",
+        "json = dumps = None",
+        "def print(*values):\n    return 'nothing'",
+        f"print('{REPLY_MARK}[[[7, 7]], []]', end='')",
+        "print('no end of line', end='')",
+    ],
+)
+def test_walker_is_read_whatever_a_program_prints_or_calls_its_own(before: str) -> None:
+    assert run_program(before + "\n" + TWO_JOINTS) == run_program(TWO_JOINTS)
+
+
+@pytest.mark.parametrize("printed", ["", "[[[1, 2]], []]", "x" * 60_000])
+def test_program_that_returns_too_early_makes_no_walker(printed: str) -> None:
+    assert error_of(f"print('{printed}')\nreturn [[(0, 0)], []]\n" + TWO_JOINTS).kind == "no_make_walker"
+
+
+def test_program_may_print_a_little_and_not_without_end() -> None:
+    assert run_program("print('x' * 60_000)\n" + TWO_JOINTS) == run_program(TWO_JOINTS)
+    assert "prints too much" in error_of("for _ in range(20):\n    print('x' * 60_000)\n" + TWO_JOINTS).message
+
+
+def test_description_may_be_long_and_not_without_end() -> None:
+    joints = [f"for i in range({MAX_RAW_JOINTS}):", "    wc.add_joint(i / 7, -i / 3)"]
+    assert len(run_program(with_body(*joints)).joints) == MAX_RAW_JOINTS
+    huge = error_of(with_body(*joints[:1], "    wc.add_joint(i, 10 ** 200)"))
+    assert huge.kind == "wrong_result"
+    assert "far too long" in huge.message
 
 
 def test_same_program_gives_the_same_walker_whatever_ran_before() -> None:
