@@ -207,7 +207,7 @@ class Evaluator:
                         fresh[key] = _Job(walker.design, copy, ground, self.duration)
                         yield fresh[key]
 
-        if self._map.streams and len(programs) > 1:
+        if self._map.streams:
             done = list(self._map.stream(_walk, jobs()))
         else:
             collections.deque(jobs(), maxlen=0)
@@ -230,8 +230,7 @@ class Evaluator:
             for digest, program in zip(digests, programs, strict=True)
             if digest is not None and digest not in self._programs
         }
-        stream = self._building_map.streams and len(fresh) > 1
-        run = iter((self._building_map.stream if stream else self._building_map)(_build, list(fresh.values())))
+        run = self._building_map.stream(_build, fresh.values())
         # In order, so that what is forgotten first does not depend on what was fresh.
         outcomes: dict[bytes, _Built] = {}
         for digest, program in zip(digests, programs, strict=True):

@@ -106,7 +106,7 @@ class ParallelMap:
         return [outcome for chunk in done for outcome in chunk]
 
     def stream(self, function: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Applies a function to jobs as they come; for threads, which need not know how many there are.
+        """Applies a function to jobs as they come, if the workers are threads; others wait until all jobs are there.
 
         Args:
             function: What to do.
@@ -115,10 +115,15 @@ class ParallelMap:
         Returns:
             One outcome per job, in order, each as soon as it and all before it are there.
         """
+        remaining = iter(jobs)
+        first = list(itertools.islice(remaining, 2))
+        if len(first) < 2 or not self.streams:
+            yield from self(function, [*first, *remaining])
+            return
+        remaining = itertools.chain(first, remaining)
         failures: list[Exception] = []
 
         def chunks() -> Iterator[Any]:
-            remaining = iter(jobs)
             try:
                 while chunk := list(itertools.islice(remaining, THREAD_CHUNK)):
                     yield joblib.delayed(_run)(function, chunk)
