@@ -231,9 +231,8 @@ def test_program_that_returns_too_early_makes_no_walker(printed: str) -> None:
     assert error_of(f"print('{printed}')\nreturn [[(0, 0)], []]\n" + TWO_JOINTS).kind == "no_make_walker"
 
 
-def test_program_may_print_a_little_and_not_without_end() -> None:
+def test_program_may_print_a_little_beside_its_walker() -> None:
     assert run_program("print('x' * 60_000)\n" + TWO_JOINTS) == run_program(TWO_JOINTS)
-    assert "prints too much" in error_of("for _ in range(20):\n    print('x' * 60_000)\n" + TWO_JOINTS).message
 
 
 def test_description_may_be_long_and_not_without_end() -> None:

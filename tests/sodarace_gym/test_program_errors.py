@@ -45,7 +45,7 @@ def error_of(program: Any) -> ProgramError:
         ("raise TimeoutError('mine')", "runtime_error", "line 1: TimeoutError: mine"),
         ("while True: pass", "time_limit", "loops"),
         ("x = [0]\nwhile True:\n  x = x + x", "memory_limit", "line 3: "),
-        ("print('x' * 100000)", "memory_limit", "print"),
+        ("print('x' * 1_000_000)", "memory_limit", "print"),
         ("def f(n):\n  return f(n)\nf(0)", "recursion_limit", "line 2: "),
         ("", "no_make_walker", "def make_walker():"),
         ("x = 1\n", "no_make_walker", "def make_walker():"),
