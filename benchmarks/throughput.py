@@ -124,7 +124,7 @@ def _split_rows(evolved: Sequence[str], repeats: int) -> list[list[object]]:
     rows = []
     for terrain_name in ("Flat", "Bumpy"):
         rows += [_split_row(name, [load_seed(name)] * 10, terrain_name, repeats) for name in SEED_NAMES]
-        rows.append(_split_row(f"evolution run ({len(evolved)})", evolved, terrain_name, max(3, repeats // 5)))
+        rows.append(_split_row(f"evolution run ({len(evolved)})", evolved, terrain_name, max(3, repeats // 3)))
     return rows
 
 
