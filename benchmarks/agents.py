@@ -50,10 +50,10 @@ def vector_sac() -> Learner:
 def word_ppo() -> Learner:
     """MaskablePPO on words; only the last token is rewarded, so nothing is discounted.
 
-    A search is after the best walker, not the mean one. With the distance itself as the reward the policy has hardly begun to
-    learn after 4,096 episodes, and its best walker is no better than chance's; the cube of the distance makes it seek risk,
-    and lets the few far walkers speak early. The idea, with quantiles instead of a power: Petersen et al. 2021, "Deep symbolic
-    regression", https://arxiv.org/abs/1912.04871.
+    A search is after the best walker, not the mean one. With the distance itself as the reward (divided by 10, three seeds) the
+    mean rose, but on Bumpy the best walker was a worse one than chance's: 70 against 83. The cube of the distance makes the
+    policy seek risk. The idea, with quantiles instead of a power: Petersen et al. 2021, "Deep symbolic regression",
+    https://arxiv.org/abs/1912.04871.
     """
     return Learner(
         "MaskablePPO on SequentialActions",

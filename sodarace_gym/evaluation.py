@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import math
 from collections import OrderedDict
@@ -207,13 +206,7 @@ class Evaluator:
                         fresh[key] = _Job(walker.design, copy, ground, self.duration)
                         yield fresh[key]
 
-        if self._map.streams:
-            done = list(self._map.stream(_walk, jobs()))
-        else:
-            collections.deque(jobs(), maxlen=0)
-            # Sorted, so that the jobs of one terrain travel to a worker together.
-            fresh = dict(sorted(fresh.items()))
-            done = self._map(_walk, list(fresh.values()))
+        done = list(self._map(_walk, jobs()))
         outcomes = dict(zip(fresh, done, strict=True))
         outcomes = {key: outcomes[key] if key in outcomes else self._rollouts[key] for asked in keys for key in asked}
         _remember(self._rollouts, outcomes, self.cache_size)
@@ -230,7 +223,7 @@ class Evaluator:
             for digest, program in zip(digests, programs, strict=True)
             if digest is not None and digest not in self._programs
         }
-        run = self._building_map.stream(_build, fresh.values())
+        run = self._building_map(_build, fresh.values())
         # In order, so that what is forgotten first does not depend on what was fresh.
         outcomes: dict[bytes, _Built] = {}
         for digest, program in zip(digests, programs, strict=True):

@@ -43,7 +43,7 @@ class ParallelMap:
             ``"ray"`` (after ``ray.init``), or the name of another backend that joblib knows.
 
     Attributes:
-        streams: Whether the workers are threads, which take jobs as they come (``stream``).
+        streams: Whether the workers are threads, which take jobs as they come.
 
     Raises:
         ValueError: ``n_jobs`` is 0 or below -1, or the backend is unknown.
@@ -85,47 +85,32 @@ class ParallelMap:
         # Workers belong to the process that started them.
         return self.__dict__ | {"_parallel": None}
 
-    def __call__(self, function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> list[Outcome]:
-        """Applies a function to every job.
+    def __call__(self, function: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
+        """Applies a function to every job: threads take jobs as they come, other workers wait until all jobs are there.
 
         Args:
             function: What to do; for other backends than threads, a function of an importable module.
-            jobs: Its arguments, one each. A single job stays in this process, and so does all work where there is one worker.
-
-        Returns:
-            One outcome per job, in order.
-        """
-        if self.n_jobs == 1 or len(jobs) < 2:
-            return [function(job) for job in jobs]
-        if self.streams:
-            return list(self.stream(function, jobs))
-        parallel = self._parallel or self._new_parallel()
-        with joblib.parallel_config(backend=self.backend):
-            workers = joblib.effective_n_jobs(self.n_jobs)
-        done = parallel(joblib.delayed(_run_pickled)(chunk) for chunk in pickled_chunks(function, jobs, workers))
-        return [outcome for chunk in done for outcome in chunk]
-
-    def stream(self, function: Callable[[Job], Outcome], jobs: Iterable[Job]) -> Iterator[Outcome]:
-        """Applies a function to jobs as they come, if the workers are threads; others wait until all jobs are there.
-
-        Args:
-            function: What to do.
-            jobs: Its arguments; they may be the stream of another map, which then works at the same time.
+            jobs: Its arguments, one each. They may be what another map yields; maps with threads then work at the same time. A
+                single job stays in this process, and so does all work where there is one worker.
 
         Returns:
             One outcome per job, in order, each as soon as it and all before it are there.
         """
         remaining = iter(jobs)
         first = list(itertools.islice(remaining, 2))
-        if len(first) < 2 or not self.streams:
-            yield from self(function, [*first, *remaining])
-            return
         remaining = itertools.chain(first, remaining)
+        if self.n_jobs == 1 or len(first) < 2:
+            return iter(_run(function, list(remaining)))
+        if self.streams:
+            return self._through_threads(function, remaining)
+        return self._through_messages(function, list(remaining))
+
+    def _through_threads(self, function: Callable[[Job], Outcome], jobs: Iterator[Job]) -> Iterator[Outcome]:
         failures: list[Exception] = []
 
         def chunks() -> Iterator[Any]:
             try:
-                while chunk := list(itertools.islice(remaining, THREAD_CHUNK)):
+                while chunk := list(itertools.islice(jobs, THREAD_CHUNK)):
                     yield joblib.delayed(_run)(function, chunk)
             except Exception as error:  # joblib loses one that comes while no chunk is under way
                 failures.append(error)
@@ -135,6 +120,13 @@ class ParallelMap:
             yield from outcomes
         if failures:
             raise failures[0]
+
+    def _through_messages(self, function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[Outcome]:
+        parallel = self._parallel or self._new_parallel()
+        with joblib.parallel_config(backend=self.backend):
+            workers = joblib.effective_n_jobs(self.n_jobs)
+        done = parallel(joblib.delayed(_run_pickled)(chunk) for chunk in pickled_chunks(function, jobs, workers))
+        return itertools.chain.from_iterable(done)
 
     def _new_parallel(self) -> joblib.Parallel:
         _check_connection(self.backend)
