@@ -87,12 +87,12 @@ def test_results_come_in_the_order_of_the_jobs(n_jobs):
         return -job
 
     with ParallelMap(n_jobs) as parallel_map:
-        assert parallel_map(slow_at_first, range(30)) == [-job for job in range(30)]
-    assert parallel_map(operator.neg, [4, 5]) == [-4, -5]
-    assert parallel_map(operator.neg, []) == []
+        assert list(parallel_map(slow_at_first, range(30))) == [-job for job in range(30)]
+    assert list(parallel_map(operator.neg, [4, 5])) == [-4, -5]
+    assert list(parallel_map(operator.neg, [])) == []
 
 
-def test_a_stream_works_while_its_jobs_are_still_being_made():
+def test_threads_work_while_its_jobs_are_still_being_made():
     begun = threading.Event()
 
     def note(job: int) -> int:
@@ -104,7 +104,7 @@ def test_a_stream_works_while_its_jobs_are_still_being_made():
         assert begun.wait(timeout=60.0), "the first jobs wait for the last"
         yield from range(2 * THREAD_CHUNK, 25)
 
-    assert list(ParallelMap(2).stream(note, jobs())) == [-job for job in range(25)]
+    assert list(ParallelMap(2)(note, jobs())) == [-job for job in range(25)]
 
 
 @pytest.mark.parametrize("broken", ["_build", "_walk"])
