@@ -33,7 +33,7 @@ class Sandbox:
     with the GIL released. In a forked process the same object works on, with workers of its own.
 
     Args:
-        processes: Most workers alive at a time; by default one per processor. A worker takes 2 MB.
+        processes: Most workers alive at a time; by default one per processor. A worker takes 3 to 4 MB of its own.
 
     Raises:
         ValueError: ``processes`` is less than 1.
