@@ -107,6 +107,7 @@ def test_threads_work_while_its_jobs_are_still_being_made():
     assert list(ParallelMap(2)(note, jobs())) == [-job for job in range(25)]
 
 
+@pytest.mark.filterwarnings("ignore:.*tasks")  # joblib may say beside the error that some were left
 @pytest.mark.parametrize("broken", ["_build", "_walk"])
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_failure_of_ours_is_raised_and_the_next_batch_is_not_touched(expected, monkeypatch, broken, kept):
