@@ -8,6 +8,7 @@ Numbers in brackets are quartiles over the turns.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import statistics
 import subprocess
@@ -15,9 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from benchmarks.tables import markdown_table, publish
 from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
@@ -44,7 +47,7 @@ def _seconds(function: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def _ratio(above: Sequence[float], below: Sequence[float]) -> str:
+def _ratio(above: ArrayLike, below: ArrayLike) -> str:
     """Median and quartiles of a ratio, turn by turn."""
     low, median, high = np.percentile(np.divide(above, below), [25, 50, 75])
     return f"{median:.2f} [{low:.2f}, {high:.2f}]"
@@ -159,28 +162,41 @@ def evolution(iterations: int, count: int) -> tuple[list[str], list[list[str]]]:
     return [admitted[i] for i in spread], evaluator.batches
 
 
+def _walkers(programs: Sequence[str]) -> list[WalkerDesign]:
+    """What those of the programs build that build anything."""
+    walkers = []
+    for program in programs:
+        with contextlib.suppress(ProgramError):
+            walkers.append(compile_program(program)[0])
+    return walkers
+
+
 def _stream_row(batches: Sequence[Sequence[str]], repeats: int) -> list[object]:
-    """All that an evolution asks for, through an evaluator, against plain building and stepping of every walker."""
+    """All that an evolution asks for, through an evaluator, against plain building and stepping of every walker.
+
+    The two take turns batch by batch, as the machine's speed changes within a minute.
+    """
     terrain = make_terrain("Flat")
     before, asked = batches[:-STREAM], batches[-STREAM:]
-    designs: list[WalkerDesign | None] = []
-    for program in itertools.chain.from_iterable(asked):
-        try:
-            designs.append(compile_program(program)[0])
-        except ProgramError:
-            designs.append(None)
-    walkers = [design for design in designs if design is not None]
-    fresh = len(set(itertools.chain.from_iterable(asked)) - set(itertools.chain.from_iterable(before)))
-    plain, compiled = [], []
-    for _ in range(repeats):
+    walkers = [_walkers(batch) for batch in asked]
+    programs = list(itertools.chain.from_iterable(asked))
+    fresh = len(set(programs) - set(itertools.chain.from_iterable(before)))
+
+    def walk_plainly(designs: Sequence[WalkerDesign]) -> None:
+        for design in designs:
+            physics.roll_out(design, terrain, plain=True)
+
+    plain, compiled = np.zeros(repeats), np.zeros(repeats)
+    for turn in range(repeats):
         with Evaluator(n_jobs=1) as evaluator:
             for batch in before:
                 evaluator.evaluate(batch, terrain)
-            compiled.append(_seconds(lambda: [evaluator.evaluate(batch, terrain) for batch in asked], 1))
-        plain.append(_seconds(lambda: [physics.roll_out(walker, terrain, plain=True) for walker in walkers], 1))
+            for batch, designs in zip(asked, walkers, strict=True):
+                compiled[turn] += _seconds(partial(evaluator.evaluate, batch, terrain), 1)
+                plain[turn] += _seconds(partial(walk_plainly, designs), 1)
     return [
-        len(designs), fresh, len(walkers), f"{1e3 * statistics.median(plain) / len(designs):.2f}",
-        f"{1e3 * statistics.median(compiled) / len(designs):.2f}", _ratio(plain, compiled),
+        len(programs), fresh, sum(map(len, walkers)), f"{1e3 * np.median(plain) / len(programs):.2f}",
+        f"{1e3 * np.median(compiled) / len(programs):.2f}", _ratio(plain, compiled),
     ]  # fmt: skip
 
 
