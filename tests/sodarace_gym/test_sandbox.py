@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -138,14 +139,21 @@ def test_processor_time_decides_over_time_limits(sandbox: Sandbox, monkeypatch: 
     assert error_of("while True: pass", sandbox).kind == "time_limit"
     assert len(attempts) == worker_pool._STARVED_ATTEMPTS
     # A program that ends within the wall-clock limit, but took too much of a fast processor, is refused all the same.
-    clock = iter(range(10))
+    attempts.clear()
+    clock = itertools.count()
     monkeypatch.setattr(worker_pool, "_cpu_seconds", lambda pid: float(next(clock)))
     assert error_of(busy, sandbox).kind == "time_limit"
+    assert len(attempts) == worker_pool._LATE_ATTEMPTS
+    # Once may have been the machine's doing, which is forgiven.
+    times = iter([0.0, 1.0, 1.0, 1.0])
+    monkeypatch.setattr(worker_pool, "_cpu_seconds", lambda pid: next(times))
+    assert sandbox.run(busy) == expected
+    assert next(times, None) is None
     # Systems that do not tell go by the wall clock.
     attempts.clear()
     monkeypatch.setattr(worker_pool, "_cpu_seconds", lambda pid: None)
     assert error_of("while True: pass", sandbox).kind == "time_limit"
-    assert len(attempts) == 1
+    assert len(attempts) == worker_pool._LATE_ATTEMPTS
     assert sandbox.run(busy) == expected
 
 
