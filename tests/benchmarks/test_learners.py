@@ -16,7 +16,7 @@ from sodarace_gym.sequential_actions import SequentialActions
 from sodarace_gym.terrain import make_terrain
 from sodarace_gym.walker_words import TOKENS
 
-AGENTS = [agent for rival, learners in contests() for agent in (rival, *learners)]
+AGENTS = [agent for rival, learners in contests().values() for agent in (rival, *learners)]
 
 
 # As the study trains them, but often enough that twenty episodes change what they do.
