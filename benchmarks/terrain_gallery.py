@@ -1,25 +1,33 @@
-"""What terrains are there, and what do they look like? The table of environment ids and the picture of all families.
+"""What environments are there? The table of ids, the page about each, and the picture of all terrain families.
 
 Usage: ``python -m benchmarks.terrain_gallery [--write]``. Takes seconds. ``--write`` puts the table into README.md, between
-its two marks, and draws ``benchmarks/results/terrain_families.png``.
+its two marks, writes ``docs/environments.md`` from the docstrings and draws ``benchmarks/results/terrain_families.png``.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import re
 from pathlib import Path
 
 from benchmarks.tables import RESULTS, markdown_table
+from sodarace_gym.action_wrappers import BoxActions
 from sodarace_gym.canvas import pygame
+from sodarace_gym.control_env import SodaraceControlEnv
+from sodarace_gym.env import SodaraceEnv
+from sodarace_gym.observation_wrappers import TerrainImage
 from sodarace_gym.random_terrain_env import RandomTerrainEnv
-from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID
+from sodarace_gym.registration import CONTROL_IDS, ENVIRONMENT_IDS, RANDOM_ID
 from sodarace_gym.rendering import terrain_sheet
+from sodarace_gym.sequential_actions import SequentialActions
 from sodarace_gym.terrain import PAPER_FAMILIES, make_terrain
 from sodarace_gym.terrain_families import FAMILIES
 from sodarace_gym.terrain_family import Grade
+from sodarace_gym.vector_env import SodaraceVectorEnv
 
 README = Path(__file__).parent.parent / "README.md"
+PAGE = README.parent / "docs" / "environments.md"
 PICTURE = RESULTS / "terrain_families.png"
 BEGIN = "<!-- ids: written by `python -m benchmarks.terrain_gallery --write` -->"
 END = "<!-- end of ids -->"
@@ -30,15 +38,48 @@ DRAWN_DIFFICULTY = 0.6
 def ids_table() -> str:
     """The table of all ids, Markdown: what each terrain is, and each parameter's values at difficulty 0 and 1."""
     rows = []
-    for environment_id, name in ENVIRONMENT_IDS.items():
+    for (environment_id, name), control_id in zip(ENVIRONMENT_IDS.items(), CONTROL_IDS, strict=True):
         family = FAMILIES.get(name)
         described = _first_line(PAPER_FAMILIES[name] if family is None else family)
         grades = {} if family is None else family.grades()
         values = [f"{parameter} {_range(grade)}" for parameter, grade in grades.items()]
-        rows.append([f"`{environment_id}`", described, ", ".join(values)])
+        rows.append([f"`{environment_id}`<br>`{control_id}`", described, ", ".join(values)])
     rows.append([f"`{RANDOM_ID}`", _first_line(RandomTerrainEnv), "drawn at each reset"])
     table = markdown_table(["id", "terrain", "difficulty 0 → 1"], rows)
     return table.replace("|---|---:|---:|", "|---|---|---|")
+
+
+DOCUMENTED: dict[str, type] = {
+    "Sodarace-<Terrain>-v0": SodaraceEnv,
+    RANDOM_ID: RandomTerrainEnv,
+    "gym.make_vec": SodaraceVectorEnv,
+    "SodaraceControl-<Terrain>-v0": SodaraceControlEnv,
+    "sodarace_gym.BoxActions": BoxActions,
+    "sodarace_gym.SequentialActions": SequentialActions,
+    "sodarace_gym.TerrainImage": TerrainImage,
+}
+"""What the page of environments is about, and where it is documented."""
+
+
+def environments_page() -> str:
+    """The page about every environment and the wrappers of actions and observations, Markdown: their docstrings."""
+    parts = [
+        "# The environments",
+        "<!-- written from the docstrings by `python -m benchmarks.terrain_gallery --write` -->",
+        "Which terrains there are says [the table in the README](../README.md#just-the-environment).",
+        "\n".join(f"- [`{name}`](#{_anchor(name)})" for name in DOCUMENTED),
+    ]
+    for name, documented in DOCUMENTED.items():
+        text = inspect.getdoc(documented) or ""
+        # From the first of these sections on, docstrings are for readers of Python.
+        text = re.split(r"^(?:Example|Args|Attributes|Raises):$", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+        parts += [f"## `{name}`", re.sub("^## ", "### ", text, flags=re.MULTILINE)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _anchor(heading: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def _range(grade: Grade) -> str:
@@ -70,14 +111,15 @@ def draw_families(path: Path = PICTURE) -> None:
 
 
 def main() -> None:
-    """Prints the table and optionally writes table and picture."""
+    """Prints the table and optionally writes table, page and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write the table into README.md, and the picture")
+    parser.add_argument("--write", action="store_true", help="write the table into README.md, the page and the picture")
     options = parser.parse_args()
     table = ids_table()
     print(table)
     if options.write:
         README.write_text(readme_with(table, README.read_text(encoding="utf-8")), encoding="utf-8")
+        PAGE.write_text(environments_page(), encoding="utf-8")
         draw_families()
 
 

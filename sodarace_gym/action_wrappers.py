@@ -20,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sodarace_gym.spaces import check_acts_with_programs
 from sodarace_gym.walker import (
     MAX_AMPLITUDE_RATIO,
     MAX_HEIGHT,
@@ -261,9 +262,13 @@ class BoxActions(gym.ActionWrapper[Observation, NDArray[np.float32], str], gym.u
 
     Args:
         env: An environment whose actions are walker programs.
+
+    Raises:
+        ValueError: Its actions are something else.
     """
 
     def __init__(self, env: gym.Env[Observation, str]) -> None:
+        check_acts_with_programs(env)
         gym.utils.RecordConstructorArgs.__init__(self)
         gym.ActionWrapper.__init__(self, env)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(PARAMETERS),), np.float32)

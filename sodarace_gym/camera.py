@@ -11,6 +11,13 @@ from sodarace_gym.walker import WalkerDesign
 
 _GROUND = 48.0  # pixels of ground below what is walked on: enough for the scale of distances
 _MARGIN = 16.0  # pixels that the walker stays away from every edge
+SMALLEST_SIDE = 64
+"""Least width and height of a picture of a walk or an overview, pixels: margins and captions need as much."""
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if min(size) < SMALLEST_SIDE:
+        raise ValueError(f"size: expected a width and a height of at least {SMALLEST_SIDE} pixels, got {tuple(size)}.")
 
 
 def follow(terrain: Terrain, trajectory: NDArray[np.float64], size: tuple[int, int]) -> list[View]:
@@ -26,7 +33,11 @@ def follow(terrain: Terrain, trajectory: NDArray[np.float64], size: tuple[int, i
 
     Returns:
         As many views as there are frames.
+
+    Raises:
+        ValueError: The picture is too small.
     """
+    _check_size(size)
     low, high = trajectory.min(axis=1), trajectory.max(axis=1)
     extent = np.percentile(high - low, 98, axis=0)
     # The last two bounds are for a walker much larger for a moment than usual: flung apart or unfolding.
@@ -59,8 +70,9 @@ def live(terrain: Terrain, design: WalkerDesign, centre: float, size: tuple[int,
     """A view of a walk that is still going on, with the centre of mass at x = ``centre``.
 
     Nobody knows how it goes on: the scale is one at which the walker fits however it turns, and the camera rests on the median
-    height of a stretch of ground, which moves slowly over bumps and not at all before a wall.
+    height of a stretch of ground, which moves slowly over bumps and not at all before a wall. Too small a picture is refused.
     """
+    _check_size(size)
     reach = max(design.width, design.height)
     scale = min(size[0] / (1.5 * reach + 9.0), size[1] / (1.35 * reach + 5.0))
     ground = float(np.median(np.interp(centre + np.linspace(-12.0, 12.0, 49), *terrain.floor.T)))
@@ -71,8 +83,10 @@ def live(terrain: Terrain, design: WalkerDesign, centre: float, size: tuple[int,
 def overview(terrain: Terrain, size: tuple[int, int], span: float = 64.0) -> View:
     """A view of a terrain around the start: ``span`` units wide, or more where the picture is wider than high.
 
-    It looks down as far as the ground goes, but keeps the start in the lower two thirds of the picture.
+    It looks down as far as the ground goes, but keeps the start in the lower two thirds of the picture. Too small a picture is
+    refused.
     """
+    _check_size(size)
     scale = min(size[0] / span, size[1] * 3.2 / span)
     width, height = np.array(size) / scale
     near = np.linspace(-0.5 * width, 0.5 * width, 129)

@@ -10,13 +10,15 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from sodarace_gym.arguments import checked_number, checked_options, checked_render_mode, checked_whole, shown
 from sodarace_gym.control_physics import ControlledWorld, MuscleDrive, phase_groups
-from sodarace_gym.env import checked_seed, drawn_terrain
+from sodarace_gym.env import warn_without_render_mode
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.physics import CONSTANTS, DRIVE_RATE, DURATION, STEP_RATE, world_arrays
 from sodarace_gym.program import compile_program
 from sodarace_gym.senses import Senses
 from sodarace_gym.terrain import Terrain
+from sodarace_gym.terrain_source import TerrainSource
 from sodarace_gym.walker import WalkerDesign
 from sodarace_gym.walkers import WALKER_NAMES, load_walker
 
@@ -153,26 +155,22 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         terrain_seed: int = 0,
         difficulty: float | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            modes = ", ".join(self.metadata["render_modes"])
-            raise ValueError(f"render_mode: expected None or one of {modes}, got {render_mode!r}.")
-        if not (math.isfinite(duration) and round(duration * STEP_RATE) >= 1):
-            raise ValueError(f"duration: expected at least one physics step (1/{STEP_RATE} s), got {duration}.")
-        if control_rate not in range(1, STEP_RATE + 1) or STEP_RATE % control_rate:
-            raise ValueError(f"control_rate: expected a whole divisor of {STEP_RATE}, got {control_rate}.")
-        for name, value in (("start_noise", start_noise), ("fault_penalty", fault_penalty)):
-            if not 0.0 <= value < math.inf:
-                raise ValueError(f"{name}: expected a number of at least 0, got {value}.")
-        self.metadata = {**type(self).metadata, "render_fps": control_rate}
-        self.render_mode = render_mode
-        self.duration, self.control_rate, self.residual = float(duration), int(control_rate), bool(residual)
-        self.start_noise, self.fault_penalty = float(start_noise), float(fault_penalty)
-        if isinstance(terrain, Terrain) and difficulty is not None:
-            raise ValueError("difficulty: a Terrain has none; name a family instead.")
-        self._family = None if isinstance(terrain, Terrain) else terrain
-        self._own_draw = {"terrain_seed": checked_seed(terrain_seed), "difficulty": difficulty}
-        self._own_terrain = terrain if isinstance(terrain, Terrain) else drawn_terrain(terrain, self._own_draw)
-        self.terrain = self._own_terrain  # of this episode
+        self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
+        least_time = 0.5 / STEP_RATE  # rounds to a step
+        expected = f"at least one physics step (1/{STEP_RATE} s)"
+        self.duration = checked_number("duration", duration, expected, above=least_time)
+        expected = f"a whole divisor of {STEP_RATE}"
+        self.control_rate = checked_whole("control_rate", control_rate, expected, 1, STEP_RATE)
+        if STEP_RATE % self.control_rate:
+            raise ValueError(f"control_rate: expected {expected}, got {control_rate}.")
+        self.metadata = {**type(self).metadata, "render_fps": self.control_rate}
+        self.residual = bool(residual)
+        self.start_noise = checked_number("start_noise", start_noise, "a number of at least 0", least=0.0)
+        self.fault_penalty = checked_number("fault_penalty", fault_penalty, "a number of at least 0", least=0.0)
+        if max_actions is not None:
+            max_actions = checked_whole("max_actions", max_actions, "None or a whole number of at least 1", least=1)
+        self._source = TerrainSource(terrain, terrain_seed, difficulty)
+        self.terrain = self._source.own  # of this episode
         self.design = walker if isinstance(walker, WalkerDesign) else _design(walker)
 
         arrays = world_arrays(self.design, self.terrain, self.duration)
@@ -210,7 +208,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
             ProgramError: The walker does not come to rest on this terrain.
         """
         super().reset(seed=seed)
-        self.terrain = self._choose_terrain(dict(options or {}))
+        self.terrain = self._source.drawn(checked_options(options, ("terrain_seed", "difficulty")))
         self._actions = []
         joints = len(self.design.joints)
         self._push = self.start_noise * self.np_random.standard_normal((joints, 2)) if self.start_noise else None
@@ -218,18 +216,6 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
         self._in_episode = True
         self._show()
         return self._observation(self._world), self._info(self._world)
-
-    def _choose_terrain(self, options: dict[str, Any]) -> Terrain:
-        if unknown := [name for name in options if name not in self._own_draw]:
-            expected = ", ".join(map(repr, self._own_draw))
-            raise ValueError(f"options: expected none or some of {expected}, got {', '.join(map(repr, unknown))}.")
-        if not options:
-            return self._own_terrain
-        if self._family is None:
-            raise ValueError(
-                "options: this environment was given a Terrain, which no seed can change; name a family instead."
-            )
-        return drawn_terrain(self._family, self._own_draw | options)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Drives the muscles for ``1 / control_rate`` seconds.
@@ -325,11 +311,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
             An array of shape (height, width, 3), uint8, for ``"rgb_array"``; otherwise nothing.
         """
         if self.render_mode is None:
-            environment_id = self.spec.id if self.spec else type(self).__name__
-            gym.logger.warn(
-                f'render() does nothing without a render mode: make it with gym.make("{environment_id}", '
-                'render_mode="rgb_array").'
-            )
+            warn_without_render_mode(self)
             return None
         if self.render_mode == "rgb_array":
             from sodarace_gym.rendering import pose_image, terrain_image
@@ -372,6 +354,8 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
 
 
 def _design(walker: str) -> WalkerDesign:
+    if not isinstance(walker, str):
+        raise ValueError(f"walker: expected a name, the text of a program or a WalkerDesign, got {shown(walker)}.")
     if walker in WALKER_NAMES:
         return compile_program(load_walker(walker))[0]
     if "\n" not in walker.strip():

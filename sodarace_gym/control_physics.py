@@ -223,17 +223,12 @@ def phase_groups(phases: NDArray[np.float64], count: int | None) -> Ints:
 
     Args:
         phases: Phase of each active muscle, radians, shape (active muscles,).
-        count: Largest number of groups; None gives every muscle its own.
+        count: Largest number of groups, at least 1; None gives every muscle its own.
 
     Returns:
         The group of each muscle, shape (active muscles,), numbered from 0 without gaps. Equal phases share a group; where
         there are more phases than groups, neighbours on the circle do, in groups of about as many phases each.
-
-    Raises:
-        ValueError: ``count`` is less than 1.
     """
-    if count is not None and count < 1:
-        raise ValueError(f"max_actions: expected None or at least 1, got {count}.")
     if count is None:
         return np.arange(len(phases))
     # Rounded, so that phases which differ only by how a program computed them count as one; modulo again, because a phase

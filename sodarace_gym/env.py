@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium as gym
@@ -11,10 +9,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from sodarace_gym.arguments import checked_duration, checked_number, checked_options, checked_render_mode
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.physics import DURATION, FRAME_RATE, roll_out
 from sodarace_gym.spaces import WalkerPrograms
-from sodarace_gym.terrain import PROFILE_MAX_HEIGHT, PROFILE_POINTS, Terrain, make_terrain
+from sodarace_gym.terrain import PROFILE_MAX_HEIGHT, PROFILE_POINTS, Terrain
+from sodarace_gym.terrain_source import TerrainSource
 
 if TYPE_CHECKING:
     from sodarace_gym.walker import WalkerDesign
@@ -60,8 +60,12 @@ class SodaraceEnv(gym.Env[Observation, str]):
     `add_joint(x, y)` returns the joint's id. `add_muscle(a, b, distance_only=True, amplitude=0.0, phase=0.0)` joins two joints
     by a plain spring, or by one whose rest length is `L + amplitude * sin(3 t + phase)`, with lengths in walker units, times in
     seconds and phases in radians. `query_cppn(wc, xgrid, ygrid, scale, connect_func, amp_func, phase_func)` joins the nodes of
-    a grid by functions of their coordinates. `math` and a small `np` are there. Programs run in a sandbox that has no access to
-    the machine. Walkers have at most 64 joints and 512 muscles and are at most 30 wide and 24 high; lesser faults (an amplitude
+    a grid by functions of their coordinates. `math` is there, and a small `np` that knows numbers and lists but no
+    arrays: `pi, e, inf, nan, sin, cos, tan, arcsin, arccos, arctan, arctan2, sinh, cosh, tanh, sqrt, exp, log, log2, log10,
+    floor, ceil, hypot, radians, deg2rad, degrees, rad2deg, power, abs, absolute, fabs, maximum, minimum, max, min, sum, round,
+    mod, sign, clip, mean, linspace, arange`. Programs run in a sandbox that has no access to the machine.
+
+    Walkers have at most 64 joints and 512 muscles and are at most 30 wide and 24 high; lesser faults (an amplitude
     above 0.3 of the rest length, joints closer than 0.1, parts that hang on nothing) are repaired and counted.
 
     ## Observation Space
@@ -164,22 +168,11 @@ class SodaraceEnv(gym.Env[Observation, str]):
         terrain_seed: int = 0,
         difficulty: float | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            modes = ", ".join(self.metadata["render_modes"])
-            raise ValueError(f"render_mode: expected None or one of {modes}, got {render_mode!r}.")
-        if not (duration > 0.0 and math.isfinite(duration)):
-            raise ValueError(f"duration: expected a positive number of seconds, got {duration}.")
-        if not math.isfinite(invalid_reward):
-            raise ValueError(f"invalid_reward: expected a finite number, got {invalid_reward}.")
-        self.render_mode = render_mode
-        self.duration = float(duration)
-        self.invalid_reward = float(invalid_reward)
-        if isinstance(terrain, Terrain) and difficulty is not None:
-            raise ValueError("difficulty: a Terrain has none; name a family instead.")
-        self._family = None if isinstance(terrain, Terrain) else terrain
-        self._own_draw = {"terrain_seed": checked_seed(terrain_seed), "difficulty": difficulty}
-        self._own_terrain = terrain if isinstance(terrain, Terrain) else drawn_terrain(terrain, self._own_draw)
-        self.terrain = self._own_terrain  # of this episode
+        self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
+        self.duration = checked_duration(duration)
+        self.invalid_reward = checked_number("invalid_reward", invalid_reward)
+        self._source = TerrainSource(terrain, terrain_seed, difficulty)
+        self.terrain = self._source.own  # of this episode
         self._terrain_info: dict[str, Any] = {}  # what there is to say about it besides its name
         self.evaluation: Evaluation | None = None  # of this episode's program; None before the step
 
@@ -210,11 +203,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
             ValueError: An option is unknown or out of range, or a terrain of the caller's own is to be drawn again.
         """
         super().reset(seed=seed)
-        options = dict(options or {})
-        if unknown := [name for name in options if name not in self._OPTIONS]:
-            expected = ", ".join(map(repr, self._OPTIONS))
-            raise ValueError(f"options: expected none or some of {expected}, got {', '.join(map(repr, unknown))}.")
-        self.terrain, self._terrain_info = self._choose_terrain(options)
+        self.terrain, self._terrain_info = self._choose_terrain(checked_options(options, self._OPTIONS))
         self.evaluation = None
         self._in_episode = True
         self._unshown = True
@@ -226,17 +215,11 @@ class SodaraceEnv(gym.Env[Observation, str]):
 
     def _choose_terrain(self, options: dict[str, Any]) -> tuple[Terrain, dict[str, Any]]:
         """The terrain of the episode that begins, and what there is to say about it besides its name."""
-        if not options:
-            return self._own_terrain, {}
         if "terrain" in options:
             if len(options) > 1 or not isinstance(options["terrain"], Terrain):
                 raise ValueError("options: expected a Terrain as 'terrain', and then no other option.")
             return options["terrain"], {}
-        if self._family is None:
-            raise ValueError(
-                "options: this environment was given a Terrain, which no seed can change; name a family instead."
-            )
-        return drawn_terrain(self._family, self._own_draw | options), {}
+        return self._source.drawn(options), {}
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Runs a program and lets its walker walk.
@@ -318,11 +301,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
             for ``"rgb_array_list"``.
         """
         if self.render_mode is None:
-            environment_id = self.spec.id if self.spec else type(self).__name__
-            gym.logger.warn(
-                f'render() does nothing without a render mode: make it with gym.make("{environment_id}", '
-                'render_mode="rgb_array").'
-            )
+            warn_without_render_mode(self)
             return None
         if self.render_mode == "human":
             if self.evaluation is None:
@@ -380,13 +359,9 @@ class SodaraceEnv(gym.Env[Observation, str]):
         self._evaluator.close()
 
 
-def drawn_terrain(family: str, draw: Mapping[str, Any]) -> Terrain:
-    """The terrain of a family that ``draw["terrain_seed"]`` and ``draw["difficulty"]`` ask for; see ``make_terrain``."""
-    return make_terrain(family, checked_seed(draw["terrain_seed"]), draw["difficulty"])
-
-
-def checked_seed(value: Any) -> int:
-    """The seed of a terrain, or a ``ValueError`` if it is not a whole number of at least 0."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"terrain_seed: expected a whole number of at least 0, got {value!r}.")
-    return int(value)
+def warn_without_render_mode(env: gym.Env[Any, Any]) -> None:
+    """Says why ``render()`` does nothing, and how to make the environment so that it does."""
+    making = (
+        f'gym.make("{env.spec.id}", render_mode="rgb_array")' if env.spec else 'the argument render_mode="rgb_array"'
+    )
+    gym.logger.warn(f"render() does nothing without a render mode: make the environment with {making}.")

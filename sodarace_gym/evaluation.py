@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
+import os
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
+from sodarace_gym.arguments import checked_duration, checked_whole, shown
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.parallel_map import ParallelMap
 from sodarace_gym.physics import DURATION, MAX_SPEED, SETTLING_LIMIT, Rollout, roll_out
@@ -28,7 +30,8 @@ PROGRAM_CACHE_SIZE = 2_000
 
 _FAULTS = {
     "unstable": f"a joint moved faster than {MAX_SPEED:g} units/s; use fewer or weaker muscles at one joint.",
-    "escaped": "a joint was pressed into the ground, a wall or the ceiling; use fewer or weaker muscles at one joint.",
+    "escaped": "a joint was pressed into the ground, a wall or the ceiling; use fewer or weaker muscles at one joint, or a "
+    "smaller walker if there is no room for it at the start.",
     "unsettled": f"the walker did not come to rest within {SETTLING_LIMIT:g} s with its muscles still; make it stiffer.",
 }
 
@@ -99,17 +102,19 @@ class Evaluator:
     a mean that includes one lucky trajectory still pays for it, the least never exceeds ``fitness`` and no luck can raise it.
     It takes k + 1 times the physics; 2 or 3 tell chaos from walking. Everything else in the evaluation stays as it was.
 
-    An evaluator can be pickled: the copy has the same settings, workers of its own, and remembers nothing.
+    An evaluator can be pickled: the copy has the same settings, workers of its own, and remembers nothing. In a forked process
+    it works on, with workers of its own.
 
     Args:
         n_jobs: Workers; -1 for one per core.
         duration: Simulated time a walker walks, s.
-        cache_size: Roll-outs to remember; 0 remembers nothing.
+        cache_size: Roll-outs to remember; 0 remembers nothing at all.
+        program_cache_size: Programs whose walkers to remember, beyond those of the last batch.
         backend: ``"threading"``, ``"loky"``, ``"dask"``, ``"ray"`` or another name that joblib knows.
         robustness: Perturbed copies per walker.
 
     Raises:
-        ValueError: ``n_jobs`` is 0 or below -1, ``duration`` is not positive and finite, ``cache_size`` or ``robustness`` is
+        ValueError: ``n_jobs`` is 0 or below -1, ``duration`` is not positive and finite, a size or ``robustness`` is
             negative, or the backend is unknown.
         ImportError: The backend's package is missing.
         RuntimeError: There is no connection to the backend's cluster yet.
@@ -122,18 +127,15 @@ class Evaluator:
         cache_size: int = CACHE_SIZE,
         backend: str = "threading",
         robustness: int = 0,
+        program_cache_size: int = PROGRAM_CACHE_SIZE,
     ) -> None:
-        if not 0.0 < duration < math.inf:
-            raise ValueError(f"duration: expected a positive number of seconds, got {duration}.")
-        if cache_size < 0:
-            raise ValueError(f"cache_size: expected a number of roll-outs, 0 or more, got {cache_size}.")
-        if robustness < 0:
-            raise ValueError(f"robustness: expected a number of copies, 0 or more, got {robustness}.")
         self.n_jobs = n_jobs
-        self.duration = duration
-        self.cache_size = cache_size
+        self._duration = checked_duration(duration)
+        self.cache_size = checked_whole("cache_size", cache_size, "a number of roll-outs, 0 or more")
+        expected = "a number of programs, 0 or more"
+        self.program_cache_size = checked_whole("program_cache_size", program_cache_size, expected)
         self.backend = backend
-        self.robustness = robustness
+        self.robustness = checked_whole("robustness", robustness, "a number of copies, 0 or more")
         self._map = ParallelMap(n_jobs, backend)
         # Threads that run programs mostly wait for the sandbox's processes: others run walkers meanwhile.
         self._building_map = ParallelMap(n_jobs, backend) if self._map.streams else self._map
@@ -141,9 +143,16 @@ class Evaluator:
         self._programs: OrderedDict[bytes, _Built] = OrderedDict()
         self._rollouts: OrderedDict[bytes, Rollout] = OrderedDict()
         self._lock = Lock()
+        _evaluators.add(self)
+
+    @property
+    def duration(self) -> float:
+        """Simulated time a walker walks, s; fixed, as what is remembered was walked for so long."""
+        return self._duration
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("n_jobs", "duration", "cache_size", "backend", "robustness")}
+        names = ("n_jobs", "duration", "cache_size", "backend", "robustness", "program_cache_size")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -233,15 +242,33 @@ class Evaluator:
             if digest not in outcomes:
                 outcomes[digest] = next(run) if digest in fresh else self._programs[digest]
             yield outcomes[digest]
-        _remember(self._programs, outcomes, min(self.cache_size, max(PROGRAM_CACHE_SIZE, len(outcomes))))
+        _remember(self._programs, outcomes, min(self.cache_size, max(self.program_cache_size, len(outcomes))))
 
     @staticmethod
     def _terrains(terrain: Terrain | str | Sequence[Terrain | str], count: int) -> list[Terrain]:
-        given = [terrain] * count if isinstance(terrain, (Terrain, str)) else list(terrain)
+        if isinstance(terrain, (Terrain, str)) or not isinstance(terrain, Iterable):
+            terrain = [terrain] * count
+        given = list(terrain)
+        for ground in given:
+            if not isinstance(ground, (Terrain, str)):
+                raise ValueError(f"terrain: expected a Terrain or the name of a family, got {shown(ground)}.")
         if len(given) != count:
             raise ValueError(f"terrain: expected one terrain or one for each of {count} programs, got {len(given)}.")
         named = {name: make_terrain(name) for name in {ground for ground in given if isinstance(ground, str)}}
         return [named[ground] if isinstance(ground, str) else ground for ground in given]
+
+
+_evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for evaluator in list(_evaluators):
+        # It may be held by a thread that exists only in the parent.
+        evaluator._lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Built(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
+import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType, TracebackType
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 
 import joblib
 from joblib.parallel import BACKENDS
+
+from sodarace_gym.arguments import checked_whole
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -28,6 +31,9 @@ THREAD_CHUNK = 2
 
 # Workers that see this process's memory: nothing is pickled.
 _SHARED_MEMORY = ("threading", "sequential")
+
+
+_left_to_parents: list[joblib.Parallel] = []
 
 
 class ParallelMap:
@@ -52,8 +58,10 @@ class ParallelMap:
     """
 
     def __init__(self, n_jobs: int = -1, backend: str = "threading") -> None:
-        if n_jobs == 0 or n_jobs < -1:
-            raise ValueError(f"n_jobs: expected a positive number of workers or -1 for one per core, got {n_jobs}.")
+        expected = "a positive number of workers or -1 for one per core"
+        n_jobs = checked_whole("n_jobs", n_jobs, expected, least=-1)
+        if n_jobs == 0:
+            raise ValueError(f"n_jobs: expected {expected}, got 0.")
         if backend not in (*BACKENDS, *CLUSTER_BACKENDS):
             known = ", ".join(sorted({"threading", "loky", *CLUSTER_BACKENDS}))
             raise ValueError(f"backend: expected one of {known}, or one registered with joblib, got {backend!r}.")
@@ -62,10 +70,12 @@ class ParallelMap:
         _check_connection(backend)
         self.streams = backend in _SHARED_MEMORY and n_jobs != 1
         self._parallel: joblib.Parallel | None = None  # while the workers are kept
+        self._parallel_pid = 0  # whose they are
 
     def __enter__(self) -> ParallelMap:
         """Keeps the workers between calls."""
-        if self._parallel is None:
+        if self._kept() is None:
+            self._parallel_pid = os.getpid()
             self._parallel = self._new_parallel().__enter__()
         return self
 
@@ -77,9 +87,17 @@ class ParallelMap:
 
     def close(self) -> None:
         """Lets the workers go; the next call starts others. Closing twice is fine."""
-        parallel, self._parallel = self._parallel, None
+        parallel, self._parallel = self._kept(), None
         if parallel is not None:
             parallel.__exit__(None, None, None)
+
+    def _kept(self) -> joblib.Parallel | None:
+        """The workers that are kept, if they are this very process's: a forked child has the parent's, and no threads."""
+        if self._parallel is not None and self._parallel_pid != os.getpid():
+            # Kept alive on purpose: its end would wait for threads that are not there.
+            _left_to_parents.append(self._parallel)
+            self._parallel = None
+        return self._parallel
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers belong to the process that started them.
@@ -115,14 +133,14 @@ class ParallelMap:
             except Exception as error:  # joblib loses one that comes while no chunk is under way
                 failures.append(error)
 
-        parallel = self._parallel or self._new_parallel()
+        parallel = self._kept() or self._new_parallel()
         for outcomes in parallel(chunks()):
             yield from outcomes
         if failures:
             raise failures[0]
 
     def _through_messages(self, function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[Outcome]:
-        parallel = self._parallel or self._new_parallel()
+        parallel = self._kept() or self._new_parallel()
         with joblib.parallel_config(backend=self.backend):
             workers = joblib.effective_n_jobs(self.n_jobs)
         done = parallel(joblib.delayed(_run_pickled)(chunk) for chunk in pickled_chunks(function, jobs, workers))

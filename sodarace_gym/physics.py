@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sodarace_gym import stepping
+from sodarace_gym.arguments import checked_duration
 from sodarace_gym.stepping import WorldArrays, WorldConstants
 from sodarace_gym.terrain import SKY, WORLD_HALF_WIDTH, Terrain
 from sodarace_gym.walker import WalkerDesign
@@ -133,8 +135,7 @@ def roll_out(
     Raises:
         ValueError: ``duration`` is not positive.
     """
-    if not 0.0 < duration < math.inf:
-        raise ValueError(f"duration: expected a positive number of seconds, got {duration}.")
+    duration = checked_duration(duration)
     arrays = world_arrays(design, terrain, duration)
     loop = stepping.roll_out_plain if plain else stepping.roll_out
     motion = loop(arrays, CONSTANTS, STEP_RATE // FRAME_RATE if record else 0)
@@ -209,6 +210,16 @@ class TerrainArrays:
 _TERRAIN_CACHE: OrderedDict[tuple[bytes, bytes], TerrainArrays] = OrderedDict()
 _TERRAIN_CACHE_SIZE = 256
 _TERRAIN_LOCK = Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _TERRAIN_LOCK
+    # It may be held by a thread that exists only in the parent.
+    _TERRAIN_LOCK = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def terrain_arrays(terrain: Terrain) -> TerrainArrays:

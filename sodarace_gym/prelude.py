@@ -176,7 +176,7 @@ PRELUDE = (
 NUMPY_PRELUDE = PRELUDE + _NUMPY_SOURCE
 """Run before all others."""
 
-_NUMPY_NAMES = tuple(
+NUMPY_NAMES = tuple(
     re.findall(r"^    (\w+) = ", _NUMPY_SOURCE.partition("class np:")[2].partition("\n\n")[0], re.MULTILINE)
 )
 """What ``from numpy import *`` brings."""
@@ -236,7 +236,7 @@ def _replace_statement(statement: str) -> str | None:
             return None
         names = names.strip().removeprefix("(").removesuffix(")").strip(" ,")
         if names == "*":
-            wanted = [(name, name) for name in _NUMPY_NAMES] if provider == _NUMPY else []
+            wanted = [(name, name) for name in NUMPY_NAMES] if provider == _NUMPY else []
         else:
             wanted = [_split_alias(name) for name in names.split(",")]
         if not all(name.isidentifier() and alias.isidentifier() for name, alias in wanted):

@@ -22,7 +22,13 @@ class RandomTerrainEnv(SodaraceEnv):
     everybody.
 
     ## Action Space
-    As in `SodaraceEnv`; so are the observation space, the rewards, the failure rewards and the rendering.
+    As in `SodaraceEnv`: `WalkerPrograms()`, the text of a program that builds a walker; the rendering is as there, too.
+
+    ## Observation Space
+    As in `SodaraceEnv`: `floor` and `ceiling`, heights of the terrain that was drawn. The agent does not observe the family.
+
+    ## Rewards
+    As in `SodaraceEnv`: the distance the walker covers, or `invalid_reward`.
 
     ## Starting State
     `reset(seed=n)` makes this draw and all that follow reproducible. Options of `reset` hold for one episode:
@@ -35,7 +41,8 @@ class RandomTerrainEnv(SodaraceEnv):
     | `terrain`    | `Terrain`            | no draw, but this terrain                       |
 
     `info` of `reset` and `step` holds, besides what `SodaraceEnv` puts there, `terrain_seed` and `difficulty` of a terrain that
-    was drawn: `make_terrain(info["terrain"], info["terrain_seed"], info["difficulty"])` makes it again.
+    was drawn: `TerrainDraw(info["terrain"], info["terrain_seed"], info["difficulty"]).terrain()` makes it again. (A
+    difficulty is drawn for the paper's five families too, to which it means nothing.)
 
     ## Episode End
     Every episode ends after one step (`terminated` is True), on the terrain it began on.
@@ -58,8 +65,16 @@ class RandomTerrainEnv(SodaraceEnv):
     | `duration`       | `float`          | `10.0`         | simulated seconds that the muscles work                   |
     | `invalid_reward` | `float`          | `0.0`          | reward of a program that fails                            |
 
+    ## Determinism
+    The seed of `reset` decides what terrains are drawn, by this reset and all that follow until the next seed, in every process
+    alike. On each terrain rewards are as reproducible as in `SodaraceEnv`.
+
     ## Version History
     * v0: first release.
+
+    ## References
+    * K. Cobbe, C. Hesse, J. Hilton, J. Schulman: "Leveraging Procedural Generation to Benchmark Reinforcement Learning",
+      [arXiv:1912.01588](https://arxiv.org/abs/1912.01588), 2020: why agents are trained on some seeds and measured on others.
 
     Attributes:
         distribution: What terrains are drawn from.

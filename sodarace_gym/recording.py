@@ -24,12 +24,12 @@ class RecordWalks(RecordVideo[ObsType, ActType]):
         >>> env = RecordWalks(env, "videos", episode_trigger=lambda episode: episode % 100 == 0)  # doctest: +SKIP
 
     Args:
-        env: A Sodarace environment, wrapped or not, with the render mode "rgb_array".
+        env: An environment whose action is a program, wrapped or not, with the render mode "rgb_array".
         video_folder: Where the videos go, one mp4 file each.
         **settings: The other arguments of ``gymnasium.wrappers.RecordVideo``.
 
     Raises:
-        ValueError: The render mode is another one.
+        ValueError: The render mode is another one, or an episode of the environment has many steps.
         gymnasium.error.DependencyNotInstalled: moviepy is missing; ``pip install "sodarace-gym[video]"`` installs it.
     """
 
@@ -38,6 +38,11 @@ class RecordWalks(RecordVideo[ObsType, ActType]):
             raise ValueError(
                 f'env: expected an environment made with render_mode="rgb_array", got {env.render_mode!r}; '
                 "its walks are drawn frame by frame from there."
+            )
+        if not env.has_wrapper_attr("walk_images"):
+            raise ValueError(
+                f"env: expected an environment whose action is a program, got {env.unwrapped}; gymnasium.wrappers.RecordVideo "
+                "records others, a frame for each step."
             )
         super().__init__(env, video_folder, **settings)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sodarace_gym import camera
+from sodarace_gym.arguments import checked_whole, shown
 from sodarace_gym.canvas import PAPER, SKY_LOW, Canvas, Colour, Image, View, mix, pygame, to_image
 from sodarace_gym.physics import DRIVE_RATE, DURATION, FRAME_RATE, JOINT_RADIUS, roll_out, world_arrays
 from sodarace_gym.terrain import Polyline, Terrain
@@ -187,10 +188,13 @@ def frames(
         terrain: The terrain it walked on.
         trajectory: What ``physics.roll_out(..., record=True)`` recorded, shape (frames, joints, 2). Frames from a fault on
             are left out; without any (or with None) there is one frame, of the walker as it was put down.
-        size: Width and height of a frame, pixels.
+        size: Width and height of a frame, pixels, at least ``camera.SMALLEST_SIDE``.
 
     Yields:
         Images of shape (height, width, 3), uint8.
+
+    Raises:
+        ValueError: The size is too small.
     """
     for picture in walk_scenes(design, terrain, trajectory, size):
         yield to_image(picture)
@@ -258,7 +262,7 @@ def terrain_image(terrain: Terrain, size: tuple[int, int] = FRAME_SIZE, span: fl
 
     Args:
         terrain: The terrain.
-        size: Width and height of the image, pixels.
+        size: Width and height of the image, pixels, at least ``camera.SMALLEST_SIDE``.
         span: Width of what is shown, walker units; more is shown where the picture is very wide.
 
     Returns:
@@ -335,10 +339,11 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
         An image of shape (height, width, 3), uint8, where the width grows with ``n``.
 
     Raises:
-        ValueError: ``n`` is less than 2 or ``duration`` is not positive.
+        ValueError: ``n`` is less than 2, ``duration`` is not positive, or ``terrain`` is no terrain.
     """
-    if n < 2:
-        raise ValueError(f"n: expected at least 2 moments, got {n}.")
+    n = checked_whole("n", n, "at least 2 moments", least=2)
+    if not isinstance(terrain, Terrain):
+        raise ValueError(f"terrain: expected a Terrain, such as make_terrain('Flat'), got {shown(terrain)}.")
     rollout = roll_out(design, terrain, duration, record=True)
     usable = _usable(design, terrain, rollout.trajectory)
     moments = np.linspace(0, len(usable) - 1, n).round().astype(int).tolist()
@@ -356,8 +361,8 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
         canvas.caption((f"{index / FRAME_RATE:.1f} s, {usable[index, :, 0].mean() - start:+.1f}", 20))
         sheet.blit(canvas.finish(), (column * (panel[0] + gap), 0))
 
-    shown = usable[moments]
-    low, high = shown.min(axis=(0, 1)), shown.max(axis=(0, 1))
+    poses = usable[moments]
+    low, high = poses.min(axis=(0, 1)), poses.max(axis=(0, 1))
     base = min(0.0, float(low[1]))
     scale = min(sheet.get_width() / (high[0] - low[0] + 12.0), (track - 34) / (high[1] - base + 3.0))
     left = 0.5 * (low[0] + high[0]) - 0.5 * sheet.get_width() / scale

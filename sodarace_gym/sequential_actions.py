@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +11,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from sodarace_gym.arguments import checked_whole, shown
+from sodarace_gym.spaces import check_acts_with_programs
 from sodarace_gym.walker_words import PICTURE, TOKENS, WalkerWord
 
 Observation = dict[str, NDArray[np.float32]]
@@ -115,12 +118,13 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
     The same word on the same terrain builds the same program and earns the same reward.
 
     Raises:
-        ValueError: ``max_tokens`` is out of range, or the environment's observations are no ``Dict``.
+        ValueError: ``max_tokens`` is out of range, or the environment does not act with programs or observe a ``Dict``.
     """
 
     def __init__(self, env: gym.Env[Observation, str], max_tokens: int = 12) -> None:
-        if not 2 <= max_tokens <= LONGEST_WORD:
-            raise ValueError(f"max_tokens: expected a number from 2 to {LONGEST_WORD}, got {max_tokens}.")
+        check_acts_with_programs(env)
+        expected = f"a whole number from 2 to {LONGEST_WORD}"
+        max_tokens = checked_whole("max_tokens", max_tokens, expected, 2, LONGEST_WORD)
         inner: Any = env  # Gymnasium's annotations expect what a wrapper wraps to act and observe as the wrapper does
         terrain: Any = env.observation_space
         if not isinstance(terrain, spaces.Dict):
@@ -169,12 +173,17 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
 
         Raises:
             gymnasium.error.ResetNeeded: The episode is over or none has begun.
+            ValueError: The action is no whole number.
         """
+        try:
+            token = operator.index(action)
+        except TypeError:
+            raise ValueError(f"action: expected the index of a token, a whole number, got {shown(action)}.") from None
         if self._terrain is None:
             raise gym.error.ResetNeeded("the word is over or none has begun: call reset() before step().")
         refusal = None
         try:
-            self._word.write(int(action))
+            self._word.write(token)
         except ValueError as error:
             refusal = str(error)
         if refusal is None and not self._word.over and len(self._word.tokens) < self.max_tokens:
@@ -190,6 +199,8 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
     def _observation(self, terrain: Observation) -> WordObservation:
         word = np.zeros(self.max_tokens, dtype=np.int64)
         word[: len(self._word.tokens)] = np.add(self._word.tokens, 1)
+        # Copies: a step must not see what the caller did to an earlier observation.
+        terrain = {name: values.copy() for name, values in terrain.items()}
         return {**terrain, "word": word, "picture": self._word.body.picture().ravel()}
 
     def _told(self) -> dict[str, Any]:

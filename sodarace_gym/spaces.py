@@ -5,9 +5,11 @@ from __future__ import annotations
 import string
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from sodarace_gym.arguments import shown
 from sodarace_gym.random_walker import random_design
 from sodarace_gym.sandbox import MAX_SOURCE_BYTES
 
@@ -67,3 +69,16 @@ class WalkerPrograms(spaces.Text):
     def __eq__(self, other: object, /) -> bool:
         """Whether both spaces hold the same texts."""
         return isinstance(other, WalkerPrograms)
+
+
+def check_acts_with_programs(env: gym.Env[Any, Any]) -> None:
+    """Refuses an environment whose actions are not programs, for wrappers that write these.
+
+    Raises:
+        ValueError: The action space is something else than texts.
+    """
+    if not isinstance(env.action_space, spaces.Text):
+        raise ValueError(
+            "env: expected an environment whose actions are walker programs, such as Sodarace-Flat-v0, got one that acts with "
+            f"{shown(env.action_space)}."
+        )

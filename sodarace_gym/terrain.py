@@ -16,12 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sodarace_gym.arguments import checked_seed, shown
+
 Polyline = NDArray[np.float64]
 
 START_HALF_WIDTH = 16.0
 """Half the width of the start area, walker units: half of ``walker.MAX_WIDTH`` and one unit of air."""
 WORLD_HALF_WIDTH = 1000.0
 """The ground ends here, far beyond what any walker reaches in an episode."""
+WORLD_HEIGHT = 10_000.0
+"""Ground and ceiling lie between +- this height, walker units: steeper worlds are mistakes."""
+START_ROOM = 1.0
+"""Least height of the air at x = 0, walker units: a single joint is 0.6 high."""
 SKY = 200.0
 """Height of the open sky, walker units: out of reach."""
 WALL_HEIGHT = 100.0
@@ -39,15 +45,20 @@ class Terrain:
     """Ground and ceiling of one world.
 
     A terrain of your own is made from polylines, by the constructor, from a heightmap (:meth:`from_heightmap`) or from a file
-    (:meth:`load`). Keep the ground at height 0 around x = 0: walkers are put down there.
+    (:meth:`load`). Walkers are put down at height 0 around x = 0: keep the ground there at height 0 and the air above it open,
+    ``START_HALF_WIDTH`` to both sides if walkers may be as large as they like. Where a polyline ends before the world does, it
+    goes on level. Keep what stands up or hangs down at least 1.4 units thick: the solid has a skin of that thickness
+    (``2 * physics.TERRAIN_RADIUS``), and a thinner wall is thicker than it is drawn and observed.
 
     Attributes:
         name: The family it comes from.
-        floor: Polyline, shape (points, 2), x non-decreasing (two points with equal x make a vertical face); solid below.
+        floor: Polyline, shape (points, 2), x non-decreasing (two points with equal x make a vertical face); solid below. It
+            reaches from one end of the world to the other.
         ceiling: The same, solid above; None for open sky.
 
     Raises:
-        ValueError: A polyline has a wrong shape, a non-finite value or decreasing x, or floor and ceiling meet.
+        ValueError: A polyline has a wrong shape, a point beyond the world or decreasing x, floor and ceiling meet, or at x = 0
+            there is ground above height 0 or no room below the ceiling.
     """
 
     name: str
@@ -59,13 +70,23 @@ class Terrain:
             if line is None and label == "ceiling":
                 continue
             # C order whatever is given: the compiled loop would be compiled anew for any other layout.
-            array = np.array(line, dtype=np.float64, order="C")
+            try:
+                array = np.array(line, dtype=np.float64, order="C")
+            except (TypeError, ValueError):
+                raise ValueError(f"{label}: expected a list of points [x, y], got {shown(line)}.") from None
             if array.ndim != 2 or array.shape[1] != 2 or len(array) < 2:
                 raise ValueError(f"{label}: expected an array of shape (points >= 2, 2), got shape {array.shape}.")
             if not np.isfinite(array).all():
                 raise ValueError(f"{label}: expected finite coordinates, got {array[~np.isfinite(array)][0]}.")
             if (np.diff(array[:, 0]) < 0).any():
                 raise ValueError(f"{label}: expected x that never decreases; sort the points from left to right.")
+            beyond = array[(np.abs(array) > (WORLD_HALF_WIDTH, WORLD_HEIGHT)).any(axis=1)]
+            if len(beyond):
+                raise ValueError(
+                    f"{label}: expected points with |x| <= {WORLD_HALF_WIDTH:g} and |y| <= {WORLD_HEIGHT:g}, got "
+                    f"({beyond[0, 0]:g}, {beyond[0, 1]:g})."
+                )
+            array = _to_the_ends(array)
             array.setflags(write=False)
             object.__setattr__(self, label, array)
         if self.ceiling is not None:
@@ -77,6 +98,21 @@ class Terrain:
                 raise ValueError(
                     f"ceiling: expected it above the floor everywhere, but they meet at x = {shut.min():g}."
                 )
+        self._check_start()
+
+    def _check_start(self) -> None:
+        """Refuses a start where no walker has room, however small; what larger ones need is theirs to find out."""
+        beside = np.nextafter(0.0, (-1.0, 1.0))  # a vertical face may stand at x = 0
+        ground = np.interp(beside, *self.floor.T).max()
+        if ground > 1e-6:
+            raise ValueError(
+                f"floor: expected ground at height 0 or lower around x = 0, where walkers are put down, got height {ground:g}; "
+                f"lower the terrain by {ground:g}."
+            )
+        if self.ceiling is not None and (roof := np.interp(beside, *self.ceiling.T).min()) < START_ROOM:
+            raise ValueError(
+                f"ceiling: expected it at height {START_ROOM:g} or higher at x = 0, where walkers are put down, got {roof:g}."
+            )
 
     @property
     def key(self) -> tuple[bytes, bytes]:
@@ -90,7 +126,8 @@ class Terrain:
         """Makes a terrain from heights at equal distances, with the middle of the map at x = 0.
 
         The map is raised or lowered as a whole until its highest ground in the start area is at height 0, so that every
-        walker is put down above the ground. To both sides the ground goes on level to the ends of the world.
+        walker is put down above the ground. To both sides the ground goes on level to the ends of the world. Teeth less than
+        1.4 wide or sharper than about 40 degrees are solid a little beside what is drawn; see the class.
 
         Args:
             heights: Heights of the floor, shape (points >= 2,), walker units, from left to right.
@@ -102,7 +139,10 @@ class Terrain:
             ValueError: A shape is wrong, a value is not finite, the map reaches beyond the world, or the ceiling is not above
                 the floor everywhere.
         """
-        floor = np.asarray(heights, dtype=np.float64)
+        try:
+            floor = np.asarray(heights, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"heights: expected a list of numbers, got {shown(heights)}.") from None
         if floor.ndim != 1 or len(floor) < 2:
             raise ValueError(f"heights: expected an array of shape (points >= 2,), got shape {floor.shape}.")
         if not np.isfinite(floor).all():
@@ -200,6 +240,13 @@ class Terrain:
         }
 
 
+def _to_the_ends(line: Polyline) -> Polyline:
+    """A polyline that goes on level from where it ends to the ends of the world."""
+    first = [] if line[0, 0] == -WORLD_HALF_WIDTH else [(-WORLD_HALF_WIDTH, line[0, 1])]
+    last = [] if line[-1, 0] == WORLD_HALF_WIDTH else [(WORLD_HALF_WIDTH, line[-1, 1])]
+    return np.array([*first, *line, *last])
+
+
 def _flat(rng: np.random.Generator) -> Terrain:
     """Level ground under open sky."""
     return Terrain("Flat", np.array([[-WORLD_HALF_WIDTH, 0.0], [WORLD_HALF_WIDTH, 0.0]]))
@@ -283,12 +330,12 @@ def make_terrain(name: str, seed: int = 0, difficulty: float | None = None, **pa
     """
     from sodarace_gym.terrain_families import FAMILIES  # which are made of terrains
 
-    if seed < 0:
-        raise ValueError(f"seed: expected a whole number of at least 0, got {seed}.")
+    seed = checked_seed(seed, "seed")
+    if not isinstance(name, str) or name not in (*PAPER_FAMILIES, *FAMILIES):
+        known = ", ".join([*PAPER_FAMILIES, *FAMILIES])
+        raise ValueError(f"unknown terrain {shown(name)}; expected one of {known}.")
     if name in FAMILIES:
         return FAMILIES[name].at(0.5 if difficulty is None else difficulty, **parameters).terrain(seed)
-    if name not in PAPER_FAMILIES:
-        raise ValueError(f"unknown terrain {name!r}; expected one of {', '.join([*PAPER_FAMILIES, *FAMILIES])}.")
     if difficulty is not None or parameters:
         given = "difficulty" if difficulty is not None else next(iter(parameters))
         raise ValueError(

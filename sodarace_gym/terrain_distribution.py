@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sodarace_gym.arguments import shown
 from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
 from sodarace_gym.terrain_families import FAMILIES
 from sodarace_gym.terrain_family import check_difficulty
@@ -113,13 +114,15 @@ def terrain_split(split: str, families: Sequence[str] = tuple(FAMILIES)) -> list
 
 
 def _seeds(split: str) -> range:
-    if split not in SPLITS:
-        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}.")
+    if not isinstance(split, str) or split not in SPLITS:
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {shown(split)}.")
     return SPLITS[split]
 
 
 def _known_families(families: Sequence[str]) -> tuple[str, ...]:
     known = (*TERRAIN_NAMES, *FAMILIES)
-    if isinstance(families, str) or not families or (set(families) - set(known)):
-        raise ValueError(f"families: expected one or more of {', '.join(known)} in a list, got {families!r}.")
+    # No sets: their order differs between processes, and with it what a seed draws.
+    listed = isinstance(families, (list, tuple)) and len(families) > 0
+    if not listed or not all(isinstance(name, str) and name in known for name in families):
+        raise ValueError(f"families: expected one or more of {', '.join(known)} in a list, got {shown(families)}.")
     return tuple(families)

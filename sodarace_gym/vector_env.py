@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
+from sodarace_gym.arguments import checked_whole, shown
 from sodarace_gym.env import SodaraceEnv
-from sodarace_gym.evaluation import CACHE_SIZE, Evaluator
+from sodarace_gym.evaluation import CACHE_SIZE, PROGRAM_CACHE_SIZE, Evaluator
 from sodarace_gym.random_terrain_env import RandomTerrainEnv
 
 VectorObservation = dict[str, NDArray[np.float32]]
@@ -70,8 +71,14 @@ class SodaraceVectorEnv(SyncVectorEnv):
     | `per_env`        | sequence of `dict`      | `None`        | for each environment, arguments that only this one gets    |
     | others           |                         |               | those of the single environment, for all environments      |
 
+    ## Determinism
+    Rewards, observations and infos are those of the single environments, whatever `num_envs`, `n_jobs` and `backend` are.
+
     ## Version History
     * v0: first release.
+
+    ## References
+    Those of `SodaraceEnv`.
 
     Attributes:
         envs: The sub-environments.
@@ -92,10 +99,13 @@ class SodaraceVectorEnv(SyncVectorEnv):
         per_env: Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs: expected at least 1, got {num_envs}.")
-        if per_env is not None and len(per_env) != num_envs:
-            raise ValueError(f"per_env: expected a dict for each of {num_envs} environments, got {len(per_env)}.")
+        num_envs = checked_whole("num_envs", num_envs, "a whole number of at least 1", least=1)
+        if per_env is not None:
+            expected = f"a list with a dict for each of {num_envs} environments"
+            if not isinstance(per_env, Sequence) or not all(isinstance(own, Mapping) for own in per_env):
+                raise ValueError(f"per_env: expected {expected}, got {shown(per_env)}.")
+            if len(per_env) != num_envs:
+                raise ValueError(f"per_env: expected {expected}, got {len(per_env)}.")
         if any("duration" in arguments for arguments in per_env or ()):
             raise ValueError("per_env: a batch has one duration; give it once, for all environments.")
         super().__init__(
@@ -104,7 +114,12 @@ class SodaraceVectorEnv(SyncVectorEnv):
             autoreset_mode=autoreset_mode,
         )
         self._evaluator = Evaluator(
-            n_jobs, self.envs[0].duration, cache_size=max(CACHE_SIZE, num_envs), backend=backend
+            n_jobs,
+            self.envs[0].duration,
+            cache_size=max(CACHE_SIZE, num_envs),
+            backend=backend,
+            # Each environment asks for its own program again, which must not make room by forgetting the others'.
+            program_cache_size=max(PROGRAM_CACHE_SIZE, num_envs),
         )
         self._share_evaluator()
 
@@ -129,8 +144,9 @@ class SodaraceVectorEnv(SyncVectorEnv):
             ValueError: The number of actions is not that of the environments.
             gymnasium.error.ResetNeeded: ``reset`` was not called.
         """
-        if isinstance(actions, str) or len(actions) != self.num_envs:
-            got = "one text" if isinstance(actions, str) else f"{len(actions)}"
+        one = isinstance(actions, str) or not isinstance(actions, Sized)
+        if one or len(actions) != self.num_envs:
+            got = shown(actions) if one else f"{len(actions)}"
             raise ValueError(f"actions: expected a program for each of {self.num_envs} environments, got {got}.")
         # Together and ahead of the steps: each environment then finds its evaluation remembered.
         acting = [

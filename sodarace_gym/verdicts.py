@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydantic_monty as monty
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.prelude import MAX_REPLY_CHARS
+from sodarace_gym.prelude import MAX_REPLY_CHARS, NUMPY_NAMES
 
 MAX_PRINT_BYTES = MAX_REPLY_CHARS + 64 * 1024
 """What may be printed: the description of the walker, and some more for the program (it is thrown away). Beyond it the program
@@ -95,6 +95,10 @@ def runtime_error(error: monty.MontyRuntimeError, program: str) -> ProgramError:
         return ProgramError("syntax_error", f"{where}{what}; write it with plain functions, loops and lists.")
     if kind in ("NameError", "ImportError", "ModuleNotFoundError"):
         return ProgramError("unknown_name", f"{where}{message.strip()}; use math, np and plain Python.")
+    if kind == "AttributeError" and message.startswith(" type object 'np' has no attribute"):
+        name = message.rpartition(" ")[2]
+        has = ", ".join(NUMPY_NAMES)
+        return ProgramError("unknown_name", f"{where}np has no {name}; use lists, math and what np has: {has}.")
     if kind == "TypeError" and (message.startswith(" make_walker()") or _blames_the_call(frames, program)):
         return ProgramError(
             "no_make_walker", f"make_walker() cannot be called ({message.strip()}); define it as 'def make_walker():'."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+import weakref
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +18,28 @@ from sodarace_gym.walker import WalkerDesign
 class Window:
     """A window that plays walks in real time. The user may resize it, which scales the picture, and close it, for good.
 
+    pygame has one window for all of a process: several of these share it, each showing its picture when it has a new one.
+
     Args:
         size: Width and height, pixels, to begin with.
         title: What stands above it.
     """
 
+    _sharing: ClassVar[weakref.WeakSet[Window]] = weakref.WeakSet()
+
     def __init__(self, size: tuple[int, int] = FRAME_SIZE, title: str = "Sodarace") -> None:
         pygame.display.init()
         pygame.display.set_caption(title)
         self.size = size
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "no fast renderer")  # fast enough for 20 frames a second
-            surface = pygame.display.set_mode(size, pygame.SCALED | pygame.RESIZABLE)
-        self._surface: pygame.Surface | None = surface
+        if pygame.display.get_surface() is None:
+            pygame.display.set_mode(size, pygame.RESIZABLE)
+        self._sharing.add(self)
         self._clock = pygame.time.Clock()
 
     @property
     def is_open(self) -> bool:
-        """Whether neither the user nor the program has closed it."""
-        return self._surface is not None
+        """Whether nobody has closed it: the user, this program, or another that uses pygame in this process."""
+        return self in self._sharing and pygame.display.get_surface() is not None
 
     def show_terrain(self, terrain: Terrain) -> None:
         """Shows a terrain without a walker."""
@@ -57,16 +60,24 @@ class Window:
             self._clock.tick(frame_rate)
 
     def _show(self, picture: pygame.Surface) -> None:
-        if self._surface is None:
+        if not self.is_open:
             return
         if any(event.type == pygame.QUIT for event in pygame.event.get()):
             self.close()
             return
-        self._surface.blit(picture, (0, 0))
+        # Asked for every time, as resizing makes another surface. Not pygame.SCALED, which does all this by itself, but cannot
+        # open a window a second time: it fails to create a renderer, or kills the process (pygame 2.6).
+        surface = pygame.display.get_surface()
+        if picture.get_size() != surface.get_size():
+            scale = min(np.divide(surface.get_size(), picture.get_size()))
+            picture = pygame.transform.smoothscale_by(picture, scale)
+            surface.fill((0, 0, 0))
+        surface.blit(picture, picture.get_rect(center=surface.get_rect().center))
         pygame.display.flip()
 
     def close(self) -> None:
-        """Closes the window; closing twice is fine."""
-        if self._surface is not None:
-            self._surface = None
-            pygame.display.quit()
+        """Closes the window, once nobody shares it any more; closing twice is fine."""
+        if self in self._sharing:
+            self._sharing.discard(self)
+            if not self._sharing:
+                pygame.display.quit()

@@ -1,4 +1,4 @@
-"""The panel, the order of difficulty, and README's table of ids."""
+"""The panel and the order of difficulty."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import pytest
 
 from benchmarks.difficulty import mean_distances, measure, ranks
 from benchmarks.panel import breed, distances, load_panel
-from benchmarks.terrain_gallery import BEGIN, END, PICTURE, README, draw_families, ids_table, readme_with
 from sodarace_gym.physics import Rollout
-from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID
 from sodarace_gym.terrain import make_terrain
 from sodarace_gym.terrain_families import FAMILIES
 from sodarace_gym.walker import build_design
@@ -47,24 +45,3 @@ def test_breeding_is_repeatable_and_does_not_lose_ground():
     short, again, longer = breed(terrain, 3, 1), breed(terrain, 3, 1), breed(terrain, 3, 3)
     assert short == again
     assert distances([longer], terrain) >= distances([short], terrain) > [0.0]
-
-
-def test_the_readme_lists_every_id_as_registered():
-    text, table = README.read_text(encoding="utf-8"), ids_table()
-    assert readme_with(table, text) == text, "run `python -m benchmarks.terrain_gallery --write`"
-    for environment_id in (*ENVIRONMENT_IDS, RANDOM_ID):
-        assert table.count(f"| `{environment_id}` |") == 1
-    assert PICTURE.name in text
-
-
-def test_the_table_goes_between_its_marks():
-    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert readme_with("new", text) == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-    for broken in ("", f"{END}\n{BEGIN}\n", text + text):
-        with pytest.raises(ValueError, match="once each"):
-            readme_with("new", broken)
-
-
-def test_the_picture_of_all_families_can_be_drawn(tmp_path):
-    draw_families(tmp_path / "families.png")
-    assert (tmp_path / "families.png").stat().st_size > 20_000

@@ -22,3 +22,9 @@ def polylines(draw: st.DrawFn) -> np.ndarray:
             stepped = False
         points.append((x, y))
     return np.array(points)
+
+
+def start_height(line: np.ndarray) -> np.ndarray:
+    """What to take from a polyline, shape (2,), so that its highest point at x = 0 comes to height 0."""
+    beside = np.interp(np.nextafter(0.0, (-1.0, 1.0)), *line.T)
+    return np.array([0.0, beside.max()])

@@ -199,8 +199,6 @@ def test_groups_keep_apart_what_is_far_apart_and_are_optional():
     assert phase_groups(np.array([6.2, 0.1, 3.0, 3.2]), 2).tolist() in ([0, 0, 1, 1], [1, 1, 0, 0])
     assert phase_groups(np.array([1.0, 1.0, 1.0]), None).tolist() == [0, 1, 2]
     assert phase_groups(np.array([1.0, 1.0 + math.tau, 2.0]), 5).tolist() == [0, 0, 1]
-    with pytest.raises(ValueError, match="at least 1"):
-        phase_groups(np.array([1.0]), 0)
 
 
 # -------------------------------------------------------------------------------------------------------------- walkers

@@ -20,6 +20,7 @@ import sodarace_gym
 from sodarace_gym.env import REPAIRS, SodaraceEnv
 from sodarace_gym.errors import ERROR_KINDS
 from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.prelude import NUMPY_NAMES
 from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID, register_environments
 from sodarace_gym.spaces import WalkerPrograms
 from sodarace_gym.terrain import Terrain, make_terrain
@@ -329,3 +330,4 @@ def test_the_documentation_has_its_headings_and_every_key() -> None:
     assert [heading for heading in headings if heading in wanted] == wanted
     *_, info = make().step(WALKER)
     assert all(f"`{key}`" in text for key in info)
+    assert f"no arrays: `{', '.join(NUMPY_NAMES)}`" in " ".join(text.split())

@@ -128,7 +128,7 @@ def test_bad_programs_do_not_disturb_their_neighbours(evaluator):
 
 SMALL = build_design([(0.0, 0.0), (0.5, 0.0)], [(0, 1, False, 0.1, 0.0)])[0].to_program()
 FAULTS = {
-    "escaped": Terrain("inside the rock", np.array([[-1000.0, 50.0], [1000.0, 50.0]])),
+    "escaped": Terrain("narrow", np.array([[-0.1, 50.0], [-0.1, 0.0], [0.1, 0.0], [0.1, 50.0]])),
     "unstable": make_terrain("Flat"),
     "unsettled": Terrain("too steep to rest on", np.array([[-500.0, 525.0], [500.0, -525.0]])),
 }

@@ -240,6 +240,15 @@ def test_a_terrain_is_what_its_polylines_say_not_what_it_is_called():
     assert roll_out(wheel(), Terrain("mine", np.asfortranarray(bumpy.floor))).displacement == expected
 
 
+def test_a_polyline_that_ends_early_carries_walkers_on() -> None:
+    short = Terrain("short", [[-5.0, 0.0], [5.0, 0.0]], [[-40.0, 40.0], [0.0, 40.0], [10.0, 30.0]])  # type: ignore[arg-type]
+    expected = roll_out(wheel(), make_terrain("Flat"))
+    assert abs(expected.displacement) > 20.0
+    walked = roll_out(wheel(), short).displacement
+    assert walked == pytest.approx(expected.displacement, abs=1e-6)
+    assert roll_out(wheel(), short, plain=True).displacement == walked
+
+
 @pytest.mark.parametrize("duration", [0.0, -1.0, math.nan, math.inf])
 def test_a_duration_must_be_a_positive_number(duration):
     with pytest.raises(ValueError, match="duration"):

@@ -39,7 +39,7 @@ def error_of(program: Any) -> ProgramError:
         (with_body("wc.add_joint(1 / 0, 0)"), "runtime_error", "line 3: ZeroDivisionError: division by zero"),
         (with_body("wc.add_joint(1)"), "runtime_error", "add_joint() missing 1 required positional argument: 'y'"),
         (with_body("np.sin('a')"), "runtime_error", "line 3: TypeError: must be real number, not str"),
-        (with_body("np.nothing"), "runtime_error", "line 3: AttributeError: type object 'np' has no attribute 'nothing'"),
+        (with_body("np.nothing"), "unknown_name", "line 3: np has no 'nothing'; use lists, math and what np has: pi, e, "),
         ("def f():\n  return [][0]\n\ndef make_walker():\n  f()", "runtime_error", "line 2: IndexError"),
         (with_body("query_cppn(wc, 2, 2, 1, lambda: 1, 0, 0)"), "runtime_error", "TypeError: <lambda>()"),
         ("raise TimeoutError('mine')", "runtime_error", "line 1: TimeoutError: mine"),

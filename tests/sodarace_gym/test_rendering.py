@@ -14,13 +14,12 @@ import pytest
 from numpy.typing import NDArray
 
 from sodarace_gym import rendering
-from sodarace_gym.canvas import Colour, pygame, to_image
+from sodarace_gym.canvas import Colour
 from sodarace_gym.env import SodaraceEnv
 from sodarace_gym.physics import FRAME_RATE, Rollout, roll_out
 from sodarace_gym.rendering import FRAME_SIZE, film_strip, frames, last_frame, terrain_image, terrain_sheet
 from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
 from sodarace_gym.walker import WalkerDesign, build_design
-from sodarace_gym.window import Window
 
 WIDTH, HEIGHT = FRAME_SIZE
 
@@ -297,57 +296,9 @@ env.close()
     assert done.stdout == ""
 
 
-def test_human_mode_plays_each_walk_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = SodaraceEnv("Flat", render_mode="human", duration=0.2)
-    env.reset(seed=0)
-    assert pygame.display.get_init()
-    assert env.render() is None
-    shown: list[None] = []
-    flip = pygame.display.flip
-    monkeypatch.setattr(pygame.display, "flip", lambda: shown.append(flip()))
-    env.step(PROGRAM)
-    assert len(shown) == 0.2 * FRAME_RATE + 1
-    assert env.render() is None
-    env.reset()
-    *_, info = env.step("no program")
-    assert info["error"] is not None
-    env.close()
-    env.close()
-    assert not pygame.display.get_init()
-
-
-def test_closing_the_window_ends_the_walk() -> None:
-    terrain = make_terrain("Flat")
-    window = Window()
-    window.show_terrain(terrain)
-    pygame.event.post(pygame.event.Event(pygame.QUIT))
-    trajectory = roll_out(triangle(), terrain, 10.0, record=True).trajectory
-    window.play(triangle(), terrain, trajectory)  # would take ten seconds
-    assert not window.is_open
-    assert not pygame.display.get_init()
-    window.show_terrain(terrain)
-    window.close()
-
-
-def test_a_resized_window_goes_on_showing() -> None:
-    window = Window((320, 200))
-    assert pygame.display.get_surface().get_flags() & pygame.RESIZABLE
-    pygame.event.post(pygame.event.Event(pygame.VIDEORESIZE, size=(900, 700), w=900, h=700))
-    window.show_terrain(make_terrain("Flat"))
-    assert window.is_open
-    expected = terrain_image(make_terrain("Flat"), (320, 200))
-    assert np.array_equal(to_image(pygame.display.get_surface()), expected)
-    window.close()
-
-
-def test_episodes_go_on_after_the_user_has_closed_the_window() -> None:
-    env = SodaraceEnv("Flat", render_mode="human", duration=10.0)
-    env.reset(seed=0)
-    pygame.event.post(pygame.event.Event(pygame.QUIT))
-    env.step(PROGRAM)
-    assert not pygame.display.get_init()
-    env.reset()
-    *_, info = env.step(PROGRAM)
-    assert info["error"] is None
-    assert not pygame.display.get_init(), "a closed window stays closed"
-    env.close()
+@pytest.mark.parametrize("draw", [terrain_image, lambda terrain, size: list(frames(triangle(), terrain, None, size))])
+def test_too_small_a_picture_is_refused(draw: Any) -> None:
+    with pytest.raises(ValueError, match=r"size: expected .* at least 64 pixels, got \(640, 20\)"):
+        draw(make_terrain("Flat"), (640, 20))
+    check = draw(make_terrain("Flat"), (64, 64))
+    assert np.shape(check)[-3:] == (64, 64, 3)

@@ -282,6 +282,42 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert run_script(script, TWO_JOINTS).split() == ["0"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_evaluators_work_on_in_forked_processes() -> None:
+    script = """
+import os, sys, threading, time, warnings
+import gymnasium as gym
+from sodarace_gym.evaluation import Evaluator
+warnings.simplefilter("ignore")
+programs = [sys.argv[1], sys.argv[1].replace("3", "2"), sys.argv[1].replace("4", "5")]
+def found(evaluator):
+    # Texts never seen before, so that they are run again.
+    return [e.fitness for e in evaluator.evaluate([f"{text}# {time.time()}" for text in programs], "Flat")]
+def forked(check):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if check() else 3)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+with Evaluator(n_jobs=2) as kept:
+    expected = found(kept)
+    envs = gym.make_vec("sodarace_gym:Sodarace-Flat-v0", num_envs=3)
+    envs.reset(seed=0)
+    rewards = envs.step(programs)[1]
+    envs.reset(seed=0)
+    print(forked(lambda: found(kept) == expected))
+    print(forked(lambda: (envs.step(programs)[1] == rewards).all()))
+    endless = [f"while True: pass # {n}" for n in range(4)]
+    busy = threading.Thread(target=lambda: kept.evaluate(endless, "Flat"))
+    busy.start()
+    while not kept._lock.locked():
+        time.sleep(0.01)
+    print(forked(lambda: found(kept) == expected))
+    busy.join()
+    print(int(found(kept) != expected))
+"""
+    assert run_script(script, TWO_JOINTS).split() == ["0"] * 4
+
+
 def test_spawned_process_finds_the_sandbox() -> None:
     script = """
 import json, multiprocessing, sys

@@ -243,6 +243,15 @@ def test_masks_agree_and_sample() -> None:
     assert info["error"] != "forbidden_token"
 
 
+def test_what_the_caller_does_to_an_observation_stays_there() -> None:
+    env = make(terrain="Bumpy")
+    first = env.reset()[0]
+    floor = first["floor"].copy()
+    for values in first.values():
+        values[:] = 1
+    assert np.array_equal(env.step(tokens("polygon 4")[0])[0]["floor"], floor)
+
+
 def test_the_same_tokens_earn_the_same_after_pickling_in_the_middle_of_a_word() -> None:
     word = tokens("phase 2", "polygon 6", "hub right", "wave up", "stop")
     env = make()

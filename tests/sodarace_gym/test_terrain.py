@@ -25,7 +25,7 @@ from sodarace_gym.terrain import (
     make_terrain,
 )
 from sodarace_gym.walker import MAX_HEIGHT, MAX_WIDTH
-from tests.sodarace_gym.polylines import polylines
+from tests.sodarace_gym.polylines import polylines, start_height
 
 FAMILIES = [(name, seed) for name in TERRAIN_NAMES for seed in (0, 1, 2)]
 
@@ -136,6 +136,10 @@ def test_the_papers_terrains_have_no_difficulty_and_no_parameters(arguments, wor
         ([[0.0, 0.0], [1.0, np.nan]], "finite"),
         ([[0.0, 0.0], [np.inf, 0.0]], "finite"),
         ([[0.0, 0.0], [2.0, 0.0], [1.0, 0.0]], "never decreases"),
+        ([[-1e9, 0.0], [1e9, 0.0]], r"\|x\| <= 1000 .* got \(-1e\+09, 0\)"),
+        ([[0.0, 0.0], [1.0, -20_000.0]], r"\|y\| <= 10000, got \(1, -20000\)"),
+        ("abc", "list of points"),
+        ([[0.0, 0.0], [1.0]], "list of points"),
     ],
 )
 def test_a_bad_polyline_is_refused_by_name(floor, message):
@@ -159,6 +163,29 @@ def test_a_ceiling_below_the_floor_is_refused(ceiling):
         Terrain("shut", make_terrain("Flat").floor, ceiling)
 
 
+@pytest.mark.parametrize(
+    "floor", [[[-9.0, 3.0], [9.0, 3.0]], [[-9.0, 0.0], [0.0, 0.0], [0.0, 2.0]], [[-9.0, 2.0], [0.0, 2.0], [0.0, 0.0]]]
+)
+def test_a_start_inside_the_ground_is_refused(floor):
+    with pytest.raises(ValueError, match=r"floor: .* around x = 0, .* got height [23]; lower the terrain by [23]"):
+        Terrain("mine", floor)
+
+
+def test_a_start_without_room_below_the_ceiling_is_refused():
+    floor = [[-9.0, -5.0], [9.0, -5.0]]
+    assert Terrain("mine", floor, [[-9.0, 1.0], [9.0, 1.0]]).ceiling is not None
+    with pytest.raises(ValueError, match=r"ceiling: .* at height 1 or higher at x = 0, .* got 0.9"):
+        Terrain("mine", floor, [[-9.0, 0.9], [9.0, 0.9]])
+
+
+def test_a_polyline_goes_on_level_to_the_ends_of_the_world():
+    terrain = Terrain("mine", [[-20.0, -1.0], [0.0, 0.0], [30.0, -2.0]], [[-5.0, 9.0], [5.0, 8.0]])
+    assert terrain.floor.tolist() == [[-1000.0, -1.0], [-20.0, -1.0], [0.0, 0.0], [30.0, -2.0], [1000.0, -2.0]]
+    assert terrain.ceiling is not None
+    assert terrain.ceiling.tolist() == [[-1000.0, 9.0], [-5.0, 9.0], [5.0, 8.0], [1000.0, 8.0]]
+    assert Terrain("again", terrain.floor, terrain.ceiling).key == terrain.key
+
+
 def test_a_terrain_cannot_be_changed_from_outside():
     mine = np.array([[-1.0, 0.0], [1.0, 0.0]])
     terrain = Terrain("mine", mine)
@@ -174,6 +201,7 @@ def test_a_terrain_cannot_be_changed_from_outside():
 
 @given(polylines(), polylines(), st.booleans())
 def test_a_terrain_survives_json(tmp_path_factory, floor, ceiling, open_sky):
+    floor = floor - start_height(floor)
     terrain = Terrain("mine é", floor, None if open_sky else ceiling + np.array([0.0, 900.0]))
     again = Terrain.from_dict(json.loads(json.dumps(terrain.to_dict())))
     assert (again.name, again.key) == (terrain.name, terrain.key)
@@ -205,7 +233,7 @@ def test_a_file_that_holds_no_terrain_is_refused_with_its_name(tmp_path, text, w
 
 
 @given(
-    st.lists(st.floats(-50.0, 50.0), min_size=2, max_size=60), st.floats(0.1, 20.0), st.none() | st.floats(1.0, 60.0)
+    st.lists(st.floats(-50.0, 50.0), min_size=2, max_size=60), st.floats(0.1, 20.0), st.none() | st.floats(102.0, 160.0)
 )
 def test_a_heightmap_keeps_its_shape_and_starts_no_walker_in_the_ground(heights, spacing, clearance):
     ceiling = None if clearance is None else [height + clearance for height in heights]
@@ -246,7 +274,7 @@ def test_a_bad_heightmap_is_refused(arguments, words):
 
 @given(polylines(), polylines())
 def test_mirroring_twice_is_the_identity(floor, ceiling):
-    terrain = Terrain("mine", floor, ceiling + np.array([0.0, 900.0]))
+    terrain = Terrain("mine", floor - start_height(floor), ceiling + np.array([0.0, 900.0]))
     twice = terrain.mirrored().mirrored()
     assert twice.key == terrain.key
     assert twice.name == terrain.name

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from sodarace_gym.physics import STEEPEST_GROUND, TERRAIN_RADIUS, terrain_arrays
 from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
-from tests.sodarace_gym.polylines import polylines
+from tests.sodarace_gym.polylines import polylines, start_height
 
 
 def distances_to_segments(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
@@ -59,9 +59,12 @@ def test_the_solid_ends_where_the_polyline_says(name, flip):
 @settings(max_examples=60)
 @given(polylines())
 def test_the_solid_of_any_ground_and_any_ceiling_ends_there_too(line):
-    check_surface(line, terrain_arrays(Terrain("mine", line)).segments, solid_below=True)
-    low = np.array([[line[0, 0], -200.0], [line[-1, 0], -200.0]])
-    check_surface(line, terrain_arrays(Terrain("mine", low, line)).segments[1:], solid_below=False)
+    terrain = Terrain("mine", line - start_height(line))
+    check_surface(terrain.floor, terrain_arrays(terrain).segments, solid_below=True)
+    low = np.array([[-1000.0, -900.0], [1000.0, -900.0]])
+    terrain = Terrain("mine", low, line - start_height(line) + [0.0, 900.0])
+    assert terrain.ceiling is not None
+    check_surface(terrain.ceiling, terrain_arrays(terrain).segments[1:], solid_below=False)
 
 
 @pytest.mark.parametrize("name", TERRAIN_NAMES)

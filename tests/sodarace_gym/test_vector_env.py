@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sodarace_gym
-from sodarace_gym import evaluation
+from sodarace_gym import evaluation, vector_env
 from sodarace_gym.env import SodaraceEnv
 from sodarace_gym.errors import ERROR_KINDS
 from sodarace_gym.physics import roll_out
@@ -253,6 +253,14 @@ def test_duplicates_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(run), len(walked)) == (4, 4), "nor again in a later step"
     assert rewards[0] == rewards[1] == rewards[3] != rewards[2]
     envs.close()
+    # However few programs an evaluator remembers by itself.
+    monkeypatch.setattr(vector_env, "PROGRAM_CACHE_SIZE", 2)
+    run.clear()
+    envs = make(len(GOOD))
+    envs.reset(seed=0)
+    envs.step(GOOD)
+    assert len(run) == len(GOOD)
+    envs.close()
 
 
 # ----------------------------------------------------------------------------------------------- whatever comes
@@ -330,7 +338,7 @@ def test_no_mutant_brings_it_down(eight: SodaraceVectorEnv, actions: list[str]) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"num_envs": 0}, "num_envs: expected at least 1, got 0"),
+        ({"num_envs": 0}, "num_envs: expected a whole number of at least 1, got 0"),
         ({"num_envs": 2, "per_env": [{}]}, "2 environments, got 1"),
         ({"num_envs": 1, "per_env": [{"duration": 2.0}]}, "one duration"),
         ({"num_envs": 2, "terrain": "Moon"}, "Moon"),
@@ -349,7 +357,7 @@ def test_a_wrong_number_of_programs_changes_nothing() -> None:
     with pytest.raises(gym.error.ResetNeeded):
         envs.step(GOOD[:3])
     envs.reset()
-    for actions, words in ((GOOD[:2], "got 2"), (GOOD[0], "got one text")):
+    for actions, words in ((GOOD[:2], "got 2"), (GOOD[0], "got '")):
         with pytest.raises(ValueError, match=words):
             envs.step(actions)
     assert envs.step(GOOD[:3])[2].all()
