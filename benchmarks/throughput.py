@@ -10,17 +10,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.tables import markdown_table, publish
 from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
@@ -53,8 +55,8 @@ def _ratio(above: ArrayLike, below: ArrayLike) -> str:
     return f"{median:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str, float]:
-    """Mean milliseconds of each part of an evaluation; building is a roll-out of no steps.
+def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str, NDArray[np.float64]]:
+    """Mean milliseconds of each part of an evaluation, turn by turn; building is a roll-out of no steps.
 
     Every part runs over all programs in a row, as it does in a batch: between two roll-outs the sandbox's process would
     have gone to sleep.
@@ -98,37 +100,51 @@ def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str
     for _ in range(repeats):
         for name, part in parts.items():
             times[name].append(_seconds(part, 1))
-    milliseconds = {name: 1e3 * statistics.median(values) / len(programs) for name, values in times.items()}
+    milliseconds = {name: 1e3 * np.array(values) / len(programs) for name, values in times.items()}
     for kind in ("", ", plain"):
         milliseconds[f"stepping{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"building{kind}"]
         milliseconds[f"walking{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"settled{kind}"]
+    milliseconds["evaluation"] = milliseconds["sandbox"] + milliseconds["whole"]
     settled = [physics.roll_out(design, terrain).settling_time for design in designs]
-    milliseconds["steps"] = physics.STEP_RATE * (statistics.mean(settled) + physics.DURATION)
+    milliseconds["steps"] = np.array([physics.STEP_RATE * (statistics.mean(settled) + physics.DURATION)])
     return milliseconds
 
 
-def _split_row(label: str, programs: Sequence[str], terrain_name: str, repeats: int) -> list[object]:
-    ms = _split(programs, terrain_name, repeats)
-    parts = [ms[part] for part in ("sandbox", "building, plain", "stepping, plain", "building", "stepping")]
-    total = ms["sandbox"] + ms["whole"]
-    return [
-        f"{label}, {terrain_name}",
-        f"{ms['steps']:.0f}",
-        *(f"{part:.2f}" for part in parts),
-        f"{ms['stepping, plain'] / ms['stepping']:.1f}",
-        f"{ms['walking, plain'] / ms['walking']:.1f}",
-        f"{ms['whole, plain'] / total:.1f}",
-        f"{100 * ms['sandbox'] / total:.0f}",
-        f"{1e3 / total:.0f}",
-    ]
+_PARTS = ("sandbox", "building, plain", "stepping, plain", "building", "stepping")
+_RATIOS = {
+    "stepping alone": ("stepping, plain", "stepping"),
+    "of that, walking alone": ("walking, plain", "walking"),
+    "whole evaluation": ("whole, plain", "evaluation"),
+}
+"""What the compiled loop is compared in: what the plain one takes, and what it takes."""
 
 
-def _split_rows(evolved: Sequence[str], repeats: int) -> list[list[object]]:
-    rows = []
-    for terrain_name in ("Flat", "Bumpy"):
-        rows += [_split_row(name, [load_seed(name)] * 10, terrain_name, repeats) for name in SEED_NAMES]
-        rows.append(_split_row(f"evolution run ({len(evolved)})", evolved, terrain_name, max(3, repeats // 3)))
+def _splits(evolved: Sequence[str], repeats: int) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """The parts of an evaluation of each seed and of an evolution's walkers, on Flat and on Bumpy."""
+    found = {}
+    for terrain in ("Flat", "Bumpy"):
+        for name in SEED_NAMES:
+            found[f"{name}, {terrain}"] = _split([load_seed(name)] * 10, terrain, repeats)
+        found[f"evolution run, {terrain}"] = _split(evolved, terrain, _few(repeats))
+    return found
+
+
+def _few(repeats: int) -> int:
+    """Turns of what takes long."""
+    return max(3, repeats // 3)
+
+
+def _part_rows(splits: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for label, ms in splits.items():
+        total = np.median(ms["evaluation"])
+        parts = (f"{np.median(ms[part]):.2f}" for part in _PARTS)
+        rows.append([label, f"{ms['steps'][0]:.0f}", *parts, f"{_sandbox_share(ms):.0f}", f"{1e3 / total:.0f}"])
     return rows
+
+
+def _sandbox_share(ms: Mapping[str, NDArray[np.float64]]) -> float:
+    return float(np.median(100.0 * ms["sandbox"] / ms["evaluation"]))
 
 
 class _Listening(Evaluator):
@@ -171,33 +187,49 @@ def _walkers(programs: Sequence[str]) -> list[WalkerDesign]:
     return walkers
 
 
-def _stream_row(batches: Sequence[Sequence[str]], repeats: int) -> list[object]:
-    """All that an evolution asks for, through an evaluator, against plain building and stepping of every walker.
+def _stream(batches: Sequence[Sequence[str]], repeats: int) -> dict[str, Any]:
+    """All that an evolution asks for, through evaluators that remember and that do not, against plain building and stepping.
 
-    The two take turns batch by batch, as the machine's speed changes within a minute.
+    The ways take turns batch by batch, as the machine's speed changes within a minute.
     """
     terrain = make_terrain("Flat")
     before, asked = batches[:-STREAM], batches[-STREAM:]
     walkers = [_walkers(batch) for batch in asked]
     programs = list(itertools.chain.from_iterable(asked))
-    fresh = len(set(programs) - set(itertools.chain.from_iterable(before)))
+    known = {design for batch in before for design in _walkers(batch)}
 
     def walk_plainly(designs: Sequence[WalkerDesign]) -> None:
         for design in designs:
             physics.roll_out(design, terrain, plain=True)
 
-    plain, compiled = np.zeros(repeats), np.zeros(repeats)
+    plain, remembering, forgetting = np.zeros(repeats), np.zeros(repeats), np.zeros(repeats)
     for turn in range(repeats):
-        with Evaluator(n_jobs=1) as evaluator:
+        with Evaluator(n_jobs=1) as evaluator, Evaluator(n_jobs=1, cache_size=0) as forgetful:
             for batch in before:
                 evaluator.evaluate(batch, terrain)
             for batch, designs in zip(asked, walkers, strict=True):
-                compiled[turn] += _seconds(partial(evaluator.evaluate, batch, terrain), 1)
+                remembering[turn] += _seconds(partial(evaluator.evaluate, batch, terrain), 1)
                 plain[turn] += _seconds(partial(walk_plainly, designs), 1)
-    return [
-        len(programs), fresh, sum(map(len, walkers)), f"{1e3 * np.median(plain) / len(programs):.2f}",
-        f"{1e3 * np.median(compiled) / len(programs):.2f}", _ratio(plain, compiled),
-    ]  # fmt: skip
+                forgetting[turn] += _seconds(partial(forgetful.evaluate, batch, terrain), 1)
+    return {
+        "programs": len(programs),
+        "walkers": sum(map(len, walkers)),
+        "new walkers": len(set(itertools.chain.from_iterable(walkers)) - known),
+        "seconds": {"plain": plain, "remembering": remembering, "forgetting": forgetting},
+    }
+
+
+def _stream_table(stream: Mapping[str, Any]) -> str:
+    seconds, programs = stream["seconds"], stream["programs"]
+    rows: list[list[object]] = [
+        [label, rollouts, f"{1e3 * np.median(seconds[way]) / programs:.2f}", _ratio(seconds["plain"], seconds[way])]
+        for label, way, rollouts in (
+            ("plain building and stepping of every walker, no sandbox", "plain", stream["walkers"]),
+            ("whole, an evaluator that remembers what it met", "remembering", stream["new walkers"]),
+            ("whole, one that remembers nothing", "forgetting", f"{stream['walkers']}, less twins in a batch"),
+        )
+    ]
+    return markdown_table(["", "roll-outs", "ms a program", "plain / this"], rows)
 
 
 _START = """
@@ -212,18 +244,79 @@ print(first - begun, second - first, third - second, time.perf_counter() - third
 """
 
 
-def _start_rows(repeats: int) -> list[list[object]]:
-    """Seconds that a new process takes to its first evaluation, with the compiled loop cached on disk."""
+def _start(repeats: int) -> dict[str, float]:
+    """Seconds that a new process takes to its first evaluation: compiling, and with the compiled loop cached on disk."""
     times = []
-    for _ in range(repeats + 1):
-        output = subprocess.run([sys.executable, "-c", _START], capture_output=True, text=True, check=True).stdout
-        times.append([float(word) for word in output.split()])
-    medians = [statistics.median(column) for column in zip(*times[1:], strict=True)]  # the first one may compile
+    with tempfile.TemporaryDirectory() as cache:
+        for _ in range(repeats + 1):
+            output = subprocess.run(
+                [sys.executable, "-c", _START],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=os.environ | {"NUMBA_CACHE_DIR": cache},
+            ).stdout
+            times.append([float(word) for word in output.split()])
+    medians = [statistics.median(column) for column in zip(*times[1:], strict=True)]
     names = ("import gymnasium", "import sodarace_gym, in addition", "make and reset", "the first evaluation")
-    return [[name, f"{value:.2f}"] for name, value in zip(names, medians, strict=True)]
+    return dict(zip(names, medians, strict=True)) | {"the very first after installing, which compiles": times[0][-1]}
 
 
-def _rates(designs: list[WalkerDesign], repeats: int) -> list[list[object]]:
+def _goals(
+    splits: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    stream: Mapping[str, Any],
+    rates: Mapping[str, list[float]],
+    start: Mapping[str, float],
+) -> str:
+    """What the project set out to reach, and whether it did, by these figures."""
+
+    def ratio(label: str, kind: str) -> float:
+        above, below = _RATIOS[kind]
+        return float(np.median(splits[label][above] / splits[label][below]))
+
+    seconds = stream["seconds"]
+    flat, bumpy = (np.median(splits[f"evolution run, {terrain}"]["evaluation"]) for terrain in ("Flat", "Bumpy"))
+    shares = [_sandbox_share(splits[f"evolution run, {terrain}"]) for terrain in ("Flat", "Bumpy")]
+    alone, walking = "stepping alone", "of that, walking alone"
+    goals: list[tuple[str, float, float, bool]] = [
+        ("stepping alone, square on Flat, times as fast as plain", ratio("square, Flat", alone), 4.0, True),
+        ("the same, walking without settling", ratio("square, Flat", walking), 4.0, True),
+        ("stepping alone, radial on Flat", ratio("radial, Flat", alone), 4.0, True),
+        ("the same, walking without settling", ratio("radial, Flat", walking), 4.0, True),
+        ("stepping alone, cppn_fixed on Flat", ratio("cppn_fixed, Flat", alone), 3.3, True),
+        (
+            "whole evaluations of an evolution, by an evaluator that remembers, against plain building and stepping",
+            float(np.median(seconds["plain"] / seconds["remembering"])),
+            3.0,
+            True,
+        ),
+        (
+            "the same, by one that remembers nothing",
+            float(np.median(seconds["plain"] / seconds["forgetting"])),
+            3.0,
+            True,
+        ),
+        ("an evaluation of the evolution run on Bumpy, times one on Flat", float(bumpy / flat), 1.3, False),
+        ("two threads against one", float(np.median(np.divide(rates[TWO_THREADS], rates[ONE_THREAD]))), 1.8, True),
+        ("share of the sandbox in the evolution run, worse of two terrains, %", max(shares), 20.0, False),
+        ("import of sodarace_gym on top of gymnasium, s", start["import sodarace_gym, in addition"], 0.5, False),
+    ]
+    rows: list[list[object]] = [
+        [
+            name,
+            f"at {'least' if least else 'most'} {goal:g}",
+            f"{value:.2f}",
+            "yes" if (value >= goal if least else value <= goal) else "**no**",
+        ]
+        for name, value, goal, least in goals
+    ]
+    return markdown_table(["goal", "", "measured", "reached"], rows)
+
+
+ONE_THREAD, TWO_THREADS = "compiled loop, 1 thread", "compiled loop, 2 threads"
+
+
+def _rates(designs: list[WalkerDesign], repeats: int) -> dict[str, list[float]]:
     """Evaluations per second of whole batches of different walkers; the evaluator remembers nothing."""
     terrain = make_terrain("Flat")
     programs = [design.to_program() for design in designs]
@@ -236,16 +329,15 @@ def _rates(designs: list[WalkerDesign], repeats: int) -> list[list[object]]:
     with Evaluator(n_jobs=1, cache_size=0) as one, Evaluator(n_jobs=2, cache_size=0) as two:
         ways: dict[str, Callable[[], object]] = {
             "plain pymunk loop, 1 thread": plain,
-            "compiled loop, 1 thread": lambda: one.evaluate(programs, terrain),
-            "compiled loop, 2 threads": lambda: two.evaluate(programs, terrain),
+            ONE_THREAD: lambda: one.evaluate(programs, terrain),
+            TWO_THREADS: lambda: two.evaluate(programs, terrain),
         }
         for way in ways.values():
             way()
         for _ in range(repeats):
             for name, way in ways.items():
                 rates.setdefault(name, []).append(len(programs) / _seconds(way, 1))
-    base = rates["compiled loop, 1 thread"]
-    return [[name, f"{statistics.median(values):.0f}", _ratio(values, base)] for name, values in rates.items()]
+    return rates
 
 
 def main() -> None:
@@ -257,33 +349,44 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     designs = [random_design(rng) for _ in range(options.walkers)]
-    rates = markdown_table(
-        ["whole evaluation (sandbox, building, stepping)", "evaluations/s", "against compiled, 1 thread"],
-        _rates(designs, options.repeats),
-    )
+    rates = _rates(designs, options.repeats)
+    rate_rows = [
+        [name, f"{np.median(values):.0f}", _ratio(values, rates[ONE_THREAD])] for name, values in rates.items()
+    ]
     admitted, batches = evolution(iterations=25, count=150)
-    split = markdown_table(
-        ["milliseconds per evaluation", "steps", "sandbox", "building, plain", "stepping, plain", "building", "stepping",
-         "stepping: plain / compiled", "walking alone: plain / compiled",
-         "whole: plain without sandbox / compiled with sandbox", "sandbox, %", "evaluations/s"],
-        _split_rows(admitted, options.repeats),
-    )  # fmt: skip
-    stream = markdown_table(
-        ["programs", "new to the evaluator", "build a walker", "plain building and stepping, ms a program",
-         "whole evaluation, ms a program", "plain / whole"],
-        [_stream_row(batches, max(3, options.repeats // 3))],
-    )  # fmt: skip
-    start = markdown_table(["a new process", "seconds"], _start_rows(5))
+    splits = _splits(admitted, options.repeats)
+    ratio_rows = [[label, *(_ratio(ms[a], ms[b]) for a, b in _RATIOS.values())] for label, ms in splits.items()]
+    stream = _stream(batches, _few(options.repeats))
+    start = _start(5)
     muscles = np.median([len(design.muscles) for design in designs])
+    few = f"{_few(options.repeats)} turns"
+    tables = {
+        "goals": _goals(splits, stream, rates, start),
+        "rates": markdown_table(
+            ["whole evaluation (sandbox, building, stepping)", "evaluations/s", "against compiled, 1 thread"], rate_rows
+        ),
+        "parts": markdown_table(
+            ["milliseconds per evaluation", "steps", *_PARTS, "sandbox, %", "evaluations/s"], _part_rows(splits)
+        ),
+        "ratios": markdown_table(["plain / compiled", *_RATIOS], ratio_rows),
+        "start": markdown_table(
+            ["a new process", "seconds"], [[name, f"{value:.2f}"] for name, value in start.items()]
+        ),
+    }
     body = (
-        f"Random walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, {physics.DURATION:g} s of "
-        f"walking after settling; medians of {options.repeats} turns, here and below with quartiles in brackets:\n\n{rates}\n\n"
-        "Where the time goes, one thread. Stepping is settling and walking; while settling the plain loop only steps, while "
-        "walking it also sets the length of every active muscle. The evolution run: "
-        f"programs that a short evolution on Flat admitted, evenly spread.\n\n{split}\n\n"
-        f"An evolution as it comes: all that the last {STREAM} of its 25 iterations asked for, duplicates and failures too, by "
-        "one evaluator with one thread, against plain building and stepping of every walker (no sandbox, no memory):"
-        f"\n\n{stream}\n\nStart-up:\n\n{start}"
+        f"Medians of {options.repeats} turns, with quartiles in brackets ({few} for all of the evolution, five for the start-up). "
+        "OpenELM's Box2D loop was not measured here.\n\n"
+        f"## What was to be reached\n\n{tables['goals']}\n\n"
+        f"## Whole evaluations\n\nRandom walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, "
+        f"{physics.DURATION:g} s of walking after settling:\n\n{tables['rates']}\n\n"
+        "## Where the time goes\n\nOne thread. Stepping is settling and walking; while settling the plain loop only steps, while "
+        f"walking it also sets the length of every active muscle. The evolution run: {len(admitted)} programs that a short "
+        f"evolution by GP on Flat (seed 0) admitted, evenly spread.\n\n{tables['parts']}\n\n"
+        "The whole evaluation includes the sandbox, the plain one it is compared with (building and stepping) does not:\n\n"
+        f"{tables['ratios']}\n\n"
+        f"## An evolution as it comes\n\nAll {stream['programs']} programs that the last {STREAM} of its 25 iterations asked "
+        f"for, {stream['walkers']} of which build a walker, by evaluators with one thread:\n\n{_stream_table(stream)}\n\n"
+        f"## Start-up\n\n{tables['start']}"
     )
     publish("throughput", "How many evaluations a second?", body, options.write)
 
