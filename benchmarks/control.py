@@ -128,10 +128,11 @@ def main() -> None:
         )  # fmt: skip
     kind = "stand alone" if options.direct else "are added to the walker's own gait"
     body = (
-        f"Displacement to the right in 10 s, walker units. PPO's actions {kind}; {options.steps} steps of training. Starts are "
-        f"noisy (joints' velocities, {START_NOISE:g} units / s); both are judged by the same {EPISODES} starts, which "
-        "training never saw, without exploration; Bumpy is the one that PPO was trained on. Mean over the training seeds "
-        "and its 95% bootstrap interval.\n\n"
+        f"Displacement to the right in 10 s, walker units. PPO's actions {kind}; {options.steps} steps of training, "
+        f"seeds 0 to {options.seeds - 1}. Starts are noisy (joints' velocities, {START_NOISE:g} units / s); both are judged by "
+        f"the same {EPISODES} starts (seeds {FIRST_JUDGED:,} to {FIRST_JUDGED + EPISODES - 1:,}), which training never saw, "
+        "without exploration; Bumpy is the one that PPO was trained on. Mean over the training seeds and its 95% bootstrap "
+        "interval.\n\n"
         + markdown_table(
             ["walker, terrain", "own gait, no noise", "own gait", "PPO", "seeds in which PPO gets further"], rows
         )

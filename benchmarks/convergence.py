@@ -1,6 +1,6 @@
 """Does the time step matter? Walkers at the usual step, at half of it and at a quarter, beside what chaos alone does to them.
 
-Usage: ``python -m benchmarks.convergence [--walkers N] [--write]``. Takes about half a minute. A walker counts as chaotic if
+Usage: ``python -m benchmarks.convergence [--walkers N] [--write]``. Takes about a minute. A walker counts as chaotic if
 moving its joints by a millionth of a unit changes its distance by more than 5%: no time step, however short, will tell how
 far such a walker gets. For all others the distance should hardly depend on the step.
 """
@@ -38,6 +38,8 @@ CHAOTIC = 0.05
 """Relative change of the distance from which on a walker counts as chaotic."""
 SMALL = 2.0
 """Walkers that get less far are left out: relative changes of next to nothing say nothing. Walker units."""
+LARGE = (0.10, 0.25, 0.50)
+"""Relative changes at half the step whose frequency is counted."""
 
 
 def constants(refinement: int, iterations: int) -> WorldConstants:
@@ -95,26 +97,84 @@ def measure(designs: Sequence[WalkerDesign], terrain: Terrain, seed: int) -> dic
     return {"variants": values[: len(VARIANTS)], "perturbed": values[len(VARIANTS) :]}
 
 
-def rows(label: str, found: Mapping[str, NDArray[np.float64]]) -> list[list[object]]:
-    """Table rows of one group of walkers: how the distance changes with the step, steady and chaotic walkers apart."""
+def split(found: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Distances of the steady walkers and of the chaotic ones, shape (variants, walkers); see `SMALL` for who is left out."""
     base = found["variants"][0]
     usable = np.isfinite(found["variants"]).all(axis=0) & np.isfinite(found["perturbed"]).all(axis=0) & (base > SMALL)
     with np.errstate(invalid="ignore"):
         chaos = np.abs(found["perturbed"] / np.where(base > 0.0, base, 1.0) - 1.0).max(axis=0)
-    lines: list[list[object]] = []
-    for kind, chosen in (("steady", usable & (chaos <= CHAOTIC)), ("chaotic", usable & (chaos > CHAOTIC))):
-        count = int(chosen.sum())
-        line: list[object] = [f"{label}, {kind}", count]
-        if count == 0:
-            lines.append([*line, *["-"] * (2 * len(VARIANTS) - 1)])
-            continue
-        line.append(f"{base[chosen].mean():.1f}")
-        for changed in found["variants"][1:]:
-            change = np.abs(changed[chosen] / base[chosen] - 1.0)
-            quartiles = " / ".join(f"{100.0 * q:.1f}" for q in np.percentile(change, (25, 50, 75)))
-            line += [f"{changed[chosen].mean():.1f}", quartiles]
-        lines.append(line)
-    return lines
+    kinds = {"steady": usable & (chaos <= CHAOTIC), "chaotic": usable & (chaos > CHAOTIC)}
+    return {kind: found["variants"][:, chosen] for kind, chosen in kinds.items()}
+
+
+def changes(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative changes in every variant but the first, against the first, shape (variants - 1, walkers)."""
+    changed: NDArray[np.float64] = np.abs(distances[1:] / distances[0] - 1.0)
+    return changed
+
+
+def large_shares(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of walkers that half the step changes by more than each of `LARGE`, in %."""
+    half = changes(distances)[0]
+    return np.array([100.0 * np.mean(half > bound) for bound in LARGE])
+
+
+def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman's: 1 if both order the walkers alike, 0 if one tells nothing of the other; there are no ties to speak of."""
+    matrix: NDArray[np.float64] = np.asarray(np.corrcoef(np.argsort(np.argsort([first, second]))))
+    return float(matrix[0, 1])
+
+
+def row(label: str, distances: NDArray[np.float64]) -> list[object]:
+    """The table row of one group of walkers: how the distance changes with the step and with the iterations."""
+    count = distances.shape[1]
+    if count == 0:
+        return [label, 0, *["-"] * (2 * len(VARIANTS) + 1)]
+    line: list[object] = [label, count, f"{distances[0].mean():.1f}"]
+    for number, (changed, change) in enumerate(zip(distances[1:], changes(distances), strict=True)):
+        quartiles = " / ".join(f"{100.0 * q:.1f}" for q in np.percentile(change, (25, 50, 75)))
+        line += [f"{changed.mean():.1f}", quartiles]
+        if number == 0:
+            line.append(" / ".join(f"{share:.0f}" for share in large_shares(distances)))
+            line.append(f"{rank_correlation(distances[0], changed):.2f}")
+    return line
+
+
+def reading(steady: Mapping[str, NDArray[np.float64]]) -> str:
+    """What the steady walkers' figures say about what can be trusted.
+
+    Args:
+        steady: Distances of each group's steady walkers, by the group's name.
+    """
+    half = np.array([np.percentile(changes(d)[0], (50, 75)) for d in steady.values()])
+    # From half to a quarter; a walker that half the step stops altogether has no relative change.
+    again = np.array([np.percentile(changes(d[1:, d[1] > 0.0])[0], (50, 75)) for d in steady.values()])
+    shares = {name: large_shares(d) for name, d in steady.items()}
+    worst = max(shares, key=lambda name: float(shares[name][0]))
+    means = {name: f"{100.0 * (d[1].mean() / d[0].mean() - 1.0):+.0f}%" for name, d in steady.items()}
+    orders = {name: f"{rank_correlation(d[0], d[1]):.2f}" for name, d in steady.items()}
+
+    def span(values: NDArray[np.float64]) -> str:
+        return f"{100.0 * values.min():.0f} to {100.0 * values.max():.0f}%"
+
+    def listed(figures: Mapping[str, str]) -> str:
+        return "; ".join(f"{name} {figure}" for name, figure in figures.items())
+
+    return (
+        f"Reading, of steady walkers: half the step changes the distance by {span(half[:, 0])} at the median of a group, and "
+        f"for every fourth walker by more than {span(half[:, 1])} (upper quartiles). The worst group is {worst}: "
+        f"{shares[worst][0]:.0f}% of it change by more than {100 * LARGE[0]:.0f}%, and {shares[worst][-1]:.0f}% by more than "
+        f"{100 * LARGE[-1]:.0f}%. Where distances converge, the next halving would change them by much less; it changes them "
+        f"by {span(again[:, 0])} at the median, and by {span(again[:, 1])} at the upper quartile. So a distance is a "
+        "repeatable measurement in the physics of this one step, and no prediction of what a finer physics would say.\n\n"
+        "- To be trusted: differences between the means of many walkers that are large against what half the step does to "
+        f"such means ({listed(means)}). The rough order of walkers only where their distances differ much (rank correlations: "
+        f"{listed(orders)}).\n"
+        "- Not to be trusted: the distance of one walker to better than some tens of percent; which of two good walkers is "
+        "the better one, unless they are far apart; a record, which was selected at this step and may owe part of its "
+        "distance to it; any single distance of a chaotic walker.\n"
+        "- The bred walkers are the best of few strategies, and thus kin: their shares move in blocks."
+    )
 
 
 def main() -> None:
@@ -131,19 +191,27 @@ def main() -> None:
         bred += Breeder(20, seed).breed(flat, lambda rollout, design: True)
     groups = {"random": [random_design(rng) for _ in range(options.walkers)], "bred": bred}
     table = []
+    steady = {}
     for label, designs in groups.items():
         for name in ("Flat", "Bumpy"):
-            table += rows(f"{label}, {name}", measure(designs, make_terrain(name), options.seed))
+            kinds = split(measure(designs, make_terrain(name), options.seed))
+            table += [row(f"{label}, {name}, {kind}", distances) for kind, distances in kinds.items()]
+            steady[f"{label}, {name}"] = kinds["steady"]
     step = 1000.0 / physics.STEP_RATE
+    bounds = " / ".join(f"{100 * bound:.0f}" for bound in LARGE)
     header = ["walkers", "number", "mean distance"]
     for variant in list(VARIANTS)[1:]:
         header += [variant, "change"]
+        if variant == "half the step":
+            header += [f"over {bounds}%", "rank correlation"]
     body = (
         f"{options.walkers} random walkers and the {len(bred)} best of five small evolution strategies (20 generations, seeds "
         f"{options.seed} to {options.seed + 4}); those that get further than {SMALL:g} units and fail in no run. The step in "
         f"use is {step:.1f} ms, the solver's iterations are {physics.SOLVER_ITERATIONS}. Chaotic: {COPIES} copies with joints "
         f"moved by up to {PERTURBATION:g} units differ by more than {100 * CHAOTIC:g}%. Changes are relative to the distance "
-        "as it is: quartiles (25% / median / 75%), in %.\n\n" + markdown_table(header, table)
+        "as it is: quartiles (25% / median / 75%), in %. For half the step also: the share of walkers, in %, that change by "
+        f"more than {bounds}%, and Spearman's correlation between the walkers' orders by the two distances.\n\n"
+        f"{markdown_table(header, table)}\n\n{reading(steady)}"
     )
     publish("convergence", "Does the time step matter?", body, options.write)
 

@@ -212,14 +212,18 @@ def can_resume(folder: Path) -> bool:
 
 
 def versions() -> dict[str, Any]:
-    """Python, platform and package versions, for a reader who wants to repeat the run."""
+    """Python, platform and package versions, for a reader who wants to repeat the run.
+
+    Of the platform only the system and the processor's type: no result depends on the kernel.
+    """
     installed: dict[str, str] = {}
     for package in _PACKAGES:
         try:
             installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"python": platform.python_version(), "platform": platform.platform(), "packages": installed}
+    system = f"{platform.system()} {platform.machine()}"
+    return {"python": platform.python_version(), "platform": system, "packages": installed}
 
 
 def open_run_directory(folder: Path, config: Any, *, resume: bool, may_change: Collection[str] = ()) -> bool:

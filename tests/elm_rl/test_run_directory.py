@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def test_new_run_leaves_its_config_and_versions(tmp_path: Path) -> None:
     versions = read_json(folder / "versions.json")
     assert versions["packages"]["numpy"] == np.__version__
     assert set(versions) == {"python", "platform", "packages"}
+    assert versions["platform"] == f"{platform.system()} {platform.machine()}"
+    assert platform.release() not in str(versions)
 
 
 def test_new_run_refuses_a_folder_that_is_not_empty_and_leaves_it_alone(tmp_path: Path) -> None:
