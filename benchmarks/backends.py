@@ -1,6 +1,6 @@
 """Does it matter where walkers are evaluated? Threads, processes, a Dask cluster and Ray: the same floats, at what rate.
 
-Usage: ``python -m benchmarks.backends [--programs N] [--repeats N] [--write]``. Takes about two minutes. Needs
+Usage: ``python -m benchmarks.backends [--programs N] [--repeats N] [--write]``. Takes about three minutes. Needs
 ``pip install 'sodarace-gym[distributed]'``. The clusters are real ones on this machine; ``--scheduler tcp://host:8786``
 measures a Dask cluster of yours too.
 """
@@ -11,13 +11,13 @@ import argparse
 import contextlib
 import functools
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
 
+from benchmarks.evaluation_parts import ratio_of, seconds_of
 from benchmarks.tables import markdown_table, publish
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.random_walker import random_design
@@ -52,26 +52,30 @@ def _ray(workers: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _measure(n_jobs: int, backend: str, programs: list[str], repeats: int) -> tuple[float, float, list[Evaluation]]:
-    """Seconds until the first batch is done (workers start), evaluations/s of the next ones, and the evaluations."""
+def _measure(
+    n_jobs: int, backend: str, programs: list[str], repeats: int
+) -> tuple[float, list[float], list[float], list[Evaluation]]:
+    """Seconds until the first batch is done (workers start), those of the next ones, of one thread's, and the evaluations.
+
+    The two take turns, as the machine's speed changes within minutes.
+    """
     start = time.perf_counter()
-    with Evaluator(n_jobs, cache_size=0, backend=backend) as evaluator:
+    with Evaluator(n_jobs, cache_size=0, backend=backend) as evaluator, Evaluator(1, cache_size=0) as alone:
         evaluations = evaluator.evaluate(programs, "Flat")
         first = time.perf_counter() - start
-        rates = []
+        own, thread = [], []
         for _ in range(repeats):
-            start = time.perf_counter()
-            again = evaluator.evaluate(programs, "Flat")
-            rates.append(len(programs) / (time.perf_counter() - start))
-            assert again == evaluations
-    return first, statistics.median(rates), evaluations
+            own.append(seconds_of(lambda: evaluator.evaluate(programs, "Flat")))
+            thread.append(seconds_of(lambda: alone.evaluate(programs, "Flat")))
+        assert evaluator.evaluate(programs, "Flat") == evaluations
+    return first, own, thread, evaluations
 
 
 def main() -> None:
     """Measures, prints and optionally writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", type=int, default=1000, help="random walkers in a batch (default 1000)")
-    parser.add_argument("--repeats", type=int, default=3, help="batches after the first (default 3)")
+    parser.add_argument("--repeats", type=int, default=5, help="batches after the first (default 5)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="most workers (default: one per core)")
     parser.add_argument("--scheduler", help="address of a Dask scheduler, to measure that cluster too")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/backends.md")
@@ -92,13 +96,13 @@ def main() -> None:
         ways.append((f"Dask at {options.scheduler}", -1, "dask", lambda: _dask(0, options.scheduler)))
     rows: list[list[object]] = []
     expected: list[Evaluation] = []
-    base = 0.0
     for name, n_jobs, backend, cluster in ways:
         with cluster():
-            first, rate, evaluations = _measure(n_jobs, backend, programs, options.repeats)
-        expected, base = expected or evaluations, base or rate
+            first, own, thread, evaluations = _measure(n_jobs, backend, programs, options.repeats)
+        expected = expected or evaluations
         same = "yes" if evaluations == expected else "NO"
-        rows.append([name, f"{rate:.0f}", f"{rate / base:.2f}", f"{first:.1f}", same])
+        rate = len(programs) / np.median(own)
+        rows.append([name, f"{rate:.0f}", ratio_of(thread, own), f"{first:.1f}", same])
         print(*rows[-1], sep=", ", flush=True)
     table = markdown_table(
         ["backend", "evaluations/s", "against 1 thread", "first batch, with start-up, s", "identical to the last bit"],
@@ -107,8 +111,9 @@ def main() -> None:
     valid = sum(evaluation.valid for evaluation in expected)
     body = (
         f"Batches of {options.programs} programs of random walkers (seed 0, {valid} valid) on Flat; nothing is remembered "
-        f"between batches; median of {options.repeats} batches after the first. Clusters run on this machine and share its "
-        f"cores with the process that asks.\n\n{table}"
+        f"between batches; median of {options.repeats} batches after the first, each followed by one on one thread, with "
+        "quartiles in brackets. Clusters run on this machine and share its cores with the process that asks: how they scale over "
+        f"machines was not measured.\n\n{table}"
     )
     publish("backends", "Does it matter where walkers are evaluated?", body, options.write)
 

@@ -15,20 +15,28 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from benchmarks.evaluation_parts import (
+    PARTS,
+    RATIOS,
+    few_turns,
+    part_rows,
+    parts_of_walkers,
+    ratio_of,
+    sandbox_share,
+    seconds_of,
+)
 from benchmarks.tables import markdown_table, publish
 from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
 from elm_rl.run_directory import read_jsonl
-from elm_rl.seeds import SEED_NAMES, load_seed
-from sodarace_gym import physics, stepping
+from sodarace_gym import physics
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.program import compile_program
@@ -38,113 +46,6 @@ from sodarace_gym.walker import WalkerDesign
 
 STREAM = 4
 """Last iterations of the evolution that are measured as they come."""
-
-
-def _seconds(function: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def _ratio(above: ArrayLike, below: ArrayLike) -> str:
-    """Median and quartiles of a ratio, turn by turn."""
-    low, median, high = np.percentile(np.divide(above, below), [25, 50, 75])
-    return f"{median:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str, NDArray[np.float64]]:
-    """Mean milliseconds of each part of an evaluation, turn by turn; building is a roll-out of no steps.
-
-    Every part runs over all programs in a row, as it does in a batch: between two roll-outs the sandbox's process would
-    have gone to sleep.
-    """
-    designs = [compile_program(program)[0] for program in programs]
-    terrain = make_terrain(terrain_name)
-    still = physics.CONSTANTS._replace(settling_steps=0)
-    worlds = [physics.world_arrays(design, terrain, physics.DURATION) for design in designs]
-    settling = [world._replace(drive=world.drive[:0]) for world in worlds]
-
-    def build_compiled() -> None:
-        for design, world in zip(designs, settling, strict=True):
-            physics.world_arrays(design, terrain, physics.DURATION)
-            stepping.roll_out_compiled(world, still)
-
-    def build_plain() -> None:
-        for design, world in zip(designs, settling, strict=True):
-            physics.world_arrays(design, terrain, physics.DURATION)
-            stepping.roll_out_plain(world, still)
-
-    def settle_compiled() -> None:
-        for world in settling:
-            stepping.roll_out_compiled(world, physics.CONSTANTS)
-
-    def settle_plain() -> None:
-        for world in settling:
-            stepping.roll_out_plain(world, physics.CONSTANTS)
-
-    parts: dict[str, Callable[[], object]] = {
-        "sandbox": lambda: [compile_program(program) for program in programs],
-        "building, plain": build_plain,
-        "building": build_compiled,
-        "settled, plain": settle_plain,
-        "settled": settle_compiled,
-        "whole, plain": lambda: [physics.roll_out(design, terrain, plain=True) for design in designs],
-        "whole": lambda: [physics.roll_out(design, terrain) for design in designs],
-    }
-    for part in parts.values():
-        part()  # warm caches and compiled code
-    times: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(repeats):
-        for name, part in parts.items():
-            times[name].append(_seconds(part, 1))
-    milliseconds = {name: 1e3 * np.array(values) / len(programs) for name, values in times.items()}
-    for kind in ("", ", plain"):
-        milliseconds[f"stepping{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"building{kind}"]
-        milliseconds[f"walking{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"settled{kind}"]
-    milliseconds["evaluation"] = milliseconds["sandbox"] + milliseconds["whole"]
-    settled = [physics.roll_out(design, terrain).settling_time for design in designs]
-    milliseconds["steps"] = np.array([physics.STEP_RATE * (statistics.mean(settled) + physics.DURATION)])
-    return milliseconds
-
-
-_PARTS = ("sandbox", "building, plain", "stepping, plain", "building", "stepping")
-_RATIOS = {
-    "stepping alone": ("stepping, plain", "stepping"),
-    "of that, walking alone": ("walking, plain", "walking"),
-    "whole evaluation": ("whole, plain", "evaluation"),
-}
-"""What the compiled loop is compared in: what the plain one takes, and what it takes."""
-
-
-def _splits(evolved: Sequence[str], repeats: int) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """The parts of an evaluation of each seed and of an evolution's walkers, on Flat and on Bumpy."""
-    found = {}
-    for terrain in ("Flat", "Bumpy"):
-        for name in SEED_NAMES:
-            found[f"{name}, {terrain}"] = _split([load_seed(name)] * 10, terrain, repeats)
-        found[f"evolution run, {terrain}"] = _split(evolved, terrain, _few(repeats))
-    return found
-
-
-def _few(repeats: int) -> int:
-    """Turns of what takes long."""
-    return max(3, repeats // 3)
-
-
-def _part_rows(splits: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for label, ms in splits.items():
-        total = np.median(ms["evaluation"])
-        parts = (f"{np.median(ms[part]):.2f}" for part in _PARTS)
-        rows.append([label, f"{ms['steps'][0]:.0f}", *parts, f"{_sandbox_share(ms):.0f}", f"{1e3 / total:.0f}"])
-    return rows
-
-
-def _sandbox_share(ms: Mapping[str, NDArray[np.float64]]) -> float:
-    return float(np.median(100.0 * ms["sandbox"] / ms["evaluation"]))
 
 
 class _Listening(Evaluator):
@@ -208,9 +109,9 @@ def _stream(batches: Sequence[Sequence[str]], repeats: int) -> dict[str, Any]:
             for batch in before:
                 evaluator.evaluate(batch, terrain)
             for batch, designs in zip(asked, walkers, strict=True):
-                remembering[turn] += _seconds(partial(evaluator.evaluate, batch, terrain), 1)
-                plain[turn] += _seconds(partial(walk_plainly, designs), 1)
-                forgetting[turn] += _seconds(partial(forgetful.evaluate, batch, terrain), 1)
+                remembering[turn] += seconds_of(partial(evaluator.evaluate, batch, terrain))
+                plain[turn] += seconds_of(partial(walk_plainly, designs))
+                forgetting[turn] += seconds_of(partial(forgetful.evaluate, batch, terrain))
     return {
         "programs": len(programs),
         "walkers": sum(map(len, walkers)),
@@ -222,7 +123,7 @@ def _stream(batches: Sequence[Sequence[str]], repeats: int) -> dict[str, Any]:
 def _stream_table(stream: Mapping[str, Any]) -> str:
     seconds, programs = stream["seconds"], stream["programs"]
     rows: list[list[object]] = [
-        [label, rollouts, f"{1e3 * np.median(seconds[way]) / programs:.2f}", _ratio(seconds["plain"], seconds[way])]
+        [label, rollouts, f"{1e3 * np.median(seconds[way]) / programs:.2f}", ratio_of(seconds["plain"], seconds[way])]
         for label, way, rollouts in (
             ("plain building and stepping of every walker, no sandbox", "plain", stream["walkers"]),
             ("whole, an evaluator that remembers what it met", "remembering", stream["new walkers"]),
@@ -271,12 +172,12 @@ def _goals(
     """What the project set out to reach, and whether it did, by these figures."""
 
     def ratio(label: str, kind: str) -> float:
-        above, below = _RATIOS[kind]
+        above, below = RATIOS[kind]
         return float(np.median(splits[label][above] / splits[label][below]))
 
     seconds = stream["seconds"]
     flat, bumpy = (np.median(splits[f"evolution run, {terrain}"]["evaluation"]) for terrain in ("Flat", "Bumpy"))
-    shares = [_sandbox_share(splits[f"evolution run, {terrain}"]) for terrain in ("Flat", "Bumpy")]
+    shares = [sandbox_share(splits[f"evolution run, {terrain}"]) for terrain in ("Flat", "Bumpy")]
     alone, walking = "stepping alone", "of that, walking alone"
     goals: list[tuple[str, float, float, bool]] = [
         ("stepping alone, square on Flat, times as fast as plain", ratio("square, Flat", alone), 4.0, True),
@@ -336,7 +237,7 @@ def _rates(designs: list[WalkerDesign], repeats: int) -> dict[str, list[float]]:
             way()
         for _ in range(repeats):
             for name, way in ways.items():
-                rates.setdefault(name, []).append(len(programs) / _seconds(way, 1))
+                rates.setdefault(name, []).append(len(programs) / seconds_of(way))
     return rates
 
 
@@ -351,37 +252,37 @@ def main() -> None:
     designs = [random_design(rng) for _ in range(options.walkers)]
     rates = _rates(designs, options.repeats)
     rate_rows = [
-        [name, f"{np.median(values):.0f}", _ratio(values, rates[ONE_THREAD])] for name, values in rates.items()
+        [name, f"{np.median(values):.0f}", ratio_of(values, rates[ONE_THREAD])] for name, values in rates.items()
     ]
     admitted, batches = evolution(iterations=25, count=150)
-    splits = _splits(admitted, options.repeats)
-    ratio_rows = [[label, *(_ratio(ms[a], ms[b]) for a, b in _RATIOS.values())] for label, ms in splits.items()]
-    stream = _stream(batches, _few(options.repeats))
+    splits = parts_of_walkers(admitted, options.repeats)
+    ratio_rows = [[label, *(ratio_of(ms[a], ms[b]) for a, b in RATIOS.values())] for label, ms in splits.items()]
+    stream = _stream(batches, few_turns(options.repeats))
     start = _start(5)
     muscles = np.median([len(design.muscles) for design in designs])
-    few = f"{_few(options.repeats)} turns"
+    few = f"{few_turns(options.repeats)} turns"
     tables = {
         "goals": _goals(splits, stream, rates, start),
         "rates": markdown_table(
             ["whole evaluation (sandbox, building, stepping)", "evaluations/s", "against compiled, 1 thread"], rate_rows
         ),
         "parts": markdown_table(
-            ["milliseconds per evaluation", "steps", *_PARTS, "sandbox, %", "evaluations/s"], _part_rows(splits)
+            ["milliseconds per evaluation", "steps", *PARTS, "sandbox, %", "evaluations/s"], part_rows(splits)
         ),
-        "ratios": markdown_table(["plain / compiled", *_RATIOS], ratio_rows),
+        "ratios": markdown_table(["plain / compiled", *RATIOS], ratio_rows),
         "start": markdown_table(
             ["a new process", "seconds"], [[name, f"{value:.2f}"] for name, value in start.items()]
         ),
     }
     body = (
-        f"Medians of {options.repeats} turns, with quartiles in brackets ({few} for all of the evolution, five for the start-up). "
+        f"Medians of {options.repeats} turns, with quartiles in brackets ({few} for the evolution, five for the start-up). "
         "OpenELM's Box2D loop was not measured here.\n\n"
         f"## What was to be reached\n\n{tables['goals']}\n\n"
         f"## Whole evaluations\n\nRandom walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, "
         f"{physics.DURATION:g} s of walking after settling:\n\n{tables['rates']}\n\n"
-        "## Where the time goes\n\nOne thread. Stepping is settling and walking; while settling the plain loop only steps, while "
-        f"walking it also sets the length of every active muscle. The evolution run: {len(admitted)} programs that a short "
-        f"evolution by GP on Flat (seed 0) admitted, evenly spread.\n\n{tables['parts']}\n\n"
+        "## Where the time goes\n\nOne thread. Stepping is settling and walking; while settling the plain loop only steps, "
+        f"while walking it also sets the length of every active muscle. The evolution run: {len(admitted)} programs that a "
+        f"short evolution by GP on Flat (seed 0) admitted, evenly spread.\n\n{tables['parts']}\n\n"
         "The whole evaluation includes the sandbox, the plain one it is compared with (building and stepping) does not:\n\n"
         f"{tables['ratios']}\n\n"
         f"## An evolution as it comes\n\nAll {stream['programs']} programs that the last {STREAM} of its 25 iterations asked "
