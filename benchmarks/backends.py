@@ -112,8 +112,8 @@ def main() -> None:
     body = (
         f"Batches of {options.programs} programs of random walkers (seed 0, {valid} valid) on Flat; nothing is remembered "
         f"between batches; median of {options.repeats} batches after the first, each followed by one on one thread, with "
-        "quartiles in brackets. Clusters run on this machine and share its cores with the process that asks: how they scale over "
-        f"machines was not measured.\n\n{table}"
+        "quartiles in brackets. Clusters run on this machine and share its cores with the process that asks: how they scale "
+        f"over machines was not measured.\n\n{table}"
     )
     publish("backends", "Does it matter where walkers are evaluated?", body, options.write)
 
