@@ -1,8 +1,8 @@
 """How many evaluations a second: plain pymunk loop, compiled loop, one and two threads, and where the time goes.
 
-Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes about a quarter of an hour. Every figure is the median over
+Usage: ``python -m benchmarks.throughput [--repeats N] [--write]``. Takes a quarter of an hour. Every figure is the median over
 the repeats; ratios compare the same walkers in the same process, turn by turn, so that a drifting machine speed cancels.
-Numbers in brackets are quartiles over the turns.
+Numbers in brackets are quartiles over the turns. From one run to the next, ratios of a virtual machine differ by up to 10%.
 """
 
 from __future__ import annotations
