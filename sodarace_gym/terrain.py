@@ -154,7 +154,6 @@ class Terrain:
                 f"spacing that keeps them within +-{WORLD_HALF_WIDTH:g}."
             )
         inner = np.linspace(-reach, reach, len(floor))
-        xs = np.concatenate([[-WORLD_HALF_WIDTH], inner, [WORLD_HALF_WIDTH]])
         # Straight pieces are highest at a vertex or where the start area ends.
         edges = np.interp([-START_HALF_WIDTH, START_HALF_WIDTH], inner, floor)
         base = max(edges.max(), floor[np.abs(inner) <= START_HALF_WIDTH].max(initial=-np.inf))
@@ -166,7 +165,7 @@ class Terrain:
                     f"ceiling: expected as many heights as the floor's {len(floor)}, got shape {roof.shape}."
                 )
             lines.append(roof)
-        return cls(name, *(np.stack([xs, np.pad(line, 1, mode="edge") - base], axis=1) for line in lines))
+        return cls(name, *(np.stack([inner, line - base], axis=1) for line in lines))
 
     def to_dict(self) -> dict[str, Any]:
         """The terrain in JSON's types: ``name``, ``floor`` and ``ceiling``; :meth:`from_dict` gives an equal terrain back."""
@@ -242,9 +241,12 @@ class Terrain:
 
 def _to_the_ends(line: Polyline) -> Polyline:
     """A polyline that goes on level from where it ends to the ends of the world."""
-    first = [] if line[0, 0] == -WORLD_HALF_WIDTH else [(-WORLD_HALF_WIDTH, line[0, 1])]
-    last = [] if line[-1, 0] == WORLD_HALF_WIDTH else [(WORLD_HALF_WIDTH, line[-1, 1])]
-    return np.array([*first, *line, *last])
+    pieces = [line]
+    if line[0, 0] > -WORLD_HALF_WIDTH:
+        pieces.insert(0, np.array([[-WORLD_HALF_WIDTH, line[0, 1]]]))
+    if line[-1, 0] < WORLD_HALF_WIDTH:
+        pieces.append(np.array([[WORLD_HALF_WIDTH, line[-1, 1]]]))
+    return np.concatenate(pieces)
 
 
 def _flat(rng: np.random.Generator) -> Terrain:

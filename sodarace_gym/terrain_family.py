@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from sodarace_gym.terrain import SKY, START_HALF_WIDTH, WORLD_HALF_WIDTH, Polyline, Terrain
+from sodarace_gym.terrain import SKY, START_HALF_WIDTH, Polyline, Terrain
 
 COURSE_LENGTH = 200.0
 """How far a family's features reach beyond the start area on either side, walker units: twice what the fastest known walkers
@@ -146,10 +146,10 @@ def check_difficulty(difficulty: float) -> None:
 
 
 def _both_sides(right: Points, left: Points) -> Polyline:
-    """A polyline from two sides that begin at the edges of the start area and go on level to the ends of the world."""
+    """A polyline from two sides that begin at the edges of the start area; beyond their ends a Terrain goes on level."""
 
     def outwards(side: Points) -> Points:
-        return [*((START_HALF_WIDTH + x, y) for x, y in side), (WORLD_HALF_WIDTH, side[-1][1])]
+        return [(START_HALF_WIDTH + x, y) for x, y in side]
 
     line = np.array([(-x, y) for x, y in reversed(outwards(left))] + outwards(right))
     repeated = np.zeros(len(line), dtype=bool)

@@ -25,12 +25,12 @@ class TerrainSource:
     """
 
     def __init__(self, terrain: str | Terrain, terrain_seed: int = 0, difficulty: float | None = None) -> None:
-        self._draw = {"terrain_seed": checked_seed(terrain_seed), "difficulty": difficulty}
+        self._draw = {"terrain_seed": terrain_seed, "difficulty": difficulty}
         self._family = None if isinstance(terrain, Terrain) else terrain
         if isinstance(terrain, Terrain):
             if difficulty is not None:
                 raise ValueError("difficulty: a Terrain has none; name a family instead.")
-            if self._draw["terrain_seed"] != 0:
+            if checked_seed(terrain_seed) != 0:
                 raise ValueError("terrain_seed: a Terrain has none; name a family instead.")
             self.own = terrain
         else:

@@ -60,7 +60,7 @@ _OS_POLICY: monty.OSPolicy = {
 _CALL = "\n\n_sodarace_send(make_walker())\n"
 
 # How often a program that ran out of time is tried in all: of wall-clock time only, and of processor time too. The latter may
-# still be the machine's doing: a virtual machine counts as processor time what its host takes from it, 50 ms at once and more.
+# still be the machine's doing: a virtual machine counts as processor time what its host takes from it (50 ms at once, seen).
 _STARVED_ATTEMPTS = 4
 _LATE_ATTEMPTS = 2
 # A worker may die, or be killed because it does not answer, for reasons that have nothing to do with the program: once is
