@@ -23,11 +23,11 @@ from tqdm import tqdm
 from benchmarks.baselines import Generator, Meter
 from benchmarks.learners import Learner, RandomActions, vector_ppo
 from benchmarks.tables import format_interval, markdown_table, mean_interval, publish
-from sodarace_gym.action_wrappers import BoxActions
-from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.physics import DURATION
-from sodarace_gym.sequential_actions import SequentialActions
-from sodarace_gym.terrain import TERRAIN_NAMES
+from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.physics.rollout import DURATION
+from sodarace_gym.terrains.terrain import TERRAIN_NAMES
+from sodarace_gym.wrappers.box_actions import BoxActions
+from sodarace_gym.wrappers.sequential_actions import SequentialActions
 
 TERRAINS = ("Flat", "LeftWall", "Bumpy", "Tunnel")
 """RightWall is LeftWall in a mirror."""

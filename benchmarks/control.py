@@ -22,8 +22,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from tqdm import tqdm
 
 from benchmarks.tables import format_interval, markdown_table, publish
-from sodarace_gym.control_env import SodaraceControlEnv
-from sodarace_gym.physics import roll_out
+from sodarace_gym.envs.control import SodaraceControlEnv
+from sodarace_gym.physics.rollout import roll_out
 
 START_NOISE = 0.2
 """Standard deviation of the joints' velocities at the start, units / s: no policy can learn one trajectory by heart."""

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from benchmarks.tables import markdown_table, publish
 from benchmarks.terrains import Breeder
-from sodarace_gym import physics, stepping
-from sodarace_gym.random_walker import random_design
-from sodarace_gym.stepping import WorldArrays, WorldConstants
-from sodarace_gym.terrain import Terrain, make_terrain
-from sodarace_gym.walker import WalkerDesign
+from sodarace_gym.physics import rollout as physics
+from sodarace_gym.physics import stepping
+from sodarace_gym.physics.stepping import WorldArrays, WorldConstants
+from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.walkers.random_walker import random_design
+from sodarace_gym.walkers.walker import WalkerDesign
 
 VARIANTS = {
     "as it is": (1, physics.SOLVER_ITERATIONS),

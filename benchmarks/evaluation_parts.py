@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elm_rl.seeds import SEED_NAMES, load_seed
-from sodarace_gym import physics, stepping
-from sodarace_gym.program import compile_program
-from sodarace_gym.terrain import make_terrain
+from elm_rl.evolution.seeds import SEED_NAMES, load_seed
+from sodarace_gym.physics import rollout as physics
+from sodarace_gym.physics import stepping
+from sodarace_gym.programs.program import compile_program
+from sodarace_gym.terrains.terrain import make_terrain
 
 
 def seconds_of(function: Callable[[], object]) -> float:

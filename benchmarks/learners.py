@@ -18,8 +18,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.baselines import Meter
-from sodarace_gym.action_wrappers import BoxActions
-from sodarace_gym.terrain import PROFILE_MAX_HEIGHT
+from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT
+from sodarace_gym.wrappers.box_actions import BoxActions
 
 Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 

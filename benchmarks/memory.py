@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tables import RESULTS, markdown_table, publish
-from sodarace_gym.evaluation import CACHE_SIZE, Evaluator
-from sodarace_gym.random_walker import random_design
-from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.evaluation.evaluator import CACHE_SIZE, Evaluator
+from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.walkers.random_walker import random_design
 
 BATCH = 250
 BAD_PROGRAMS = (

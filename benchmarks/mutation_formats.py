@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import markdown_table, publish
-from elm_rl.map_elites import EvolveConfig, run_evolution
-from elm_rl.mutation.gp import GPMutation
-from elm_rl.mutation.language_model_mutation import LanguageModelMutation
-from elm_rl.mutation.mutation_examples import FORMATS
-from elm_rl.mutation.mutation_training import MutationTrainingConfig, run_mutation_training
+from elm_rl.evolution.map_elites import EvolveConfig, run_evolution
+from elm_rl.mutation.examples import FORMATS
+from elm_rl.mutation.gp.operator import GPMutation
+from elm_rl.mutation.language_model import LanguageModelMutation
 from elm_rl.mutation.operator import MutationOperator
-from elm_rl.run_directory import CONFIG_FILE, SUMMARY_FILE, read_json
-from sodarace_gym.evaluation import Evaluator
+from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
+from elm_rl.runs.run_directory import CONFIG_FILE, SUMMARY_FILE, read_json
+from sodarace_gym.evaluation.evaluator import Evaluator
 
 
 def continue_run(

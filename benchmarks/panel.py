@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.terrains import mutate
-from sodarace_gym.physics import roll_out
-from sodarace_gym.random_walker import random_design
-from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
-from sodarace_gym.walker import Muscle, WalkerDesign
+from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.walkers.random_walker import random_design
+from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
 PANEL_FILE = Path(__file__).parent / "panel.json"
 """Where the panel is committed."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.tables import markdown_table, publish
-from elm_rl.seeds import SEED_NAMES, load_seed
-from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.terrain import TERRAIN_NAMES
-from sodarace_gym.walkers import load_walker
+from elm_rl.evolution.seeds import SEED_NAMES, load_seed
+from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.terrains.terrain import TERRAIN_NAMES
+from sodarace_gym.walkers.library import load_walker
 
 
 def main() -> None:

@@ -12,19 +12,19 @@ import re
 from pathlib import Path
 
 from benchmarks.tables import RESULTS, markdown_table
-from sodarace_gym.action_wrappers import BoxActions
-from sodarace_gym.canvas import pygame
-from sodarace_gym.control_env import SodaraceControlEnv
-from sodarace_gym.env import SodaraceEnv
-from sodarace_gym.observation_wrappers import TerrainImage
-from sodarace_gym.random_terrain_env import RandomTerrainEnv
+from sodarace_gym.envs.control import SodaraceControlEnv
+from sodarace_gym.envs.env import SodaraceEnv
+from sodarace_gym.envs.random_terrain import RandomTerrainEnv
+from sodarace_gym.envs.vector import SodaraceVectorEnv
 from sodarace_gym.registration import CONTROL_IDS, ENVIRONMENT_IDS, RANDOM_ID
-from sodarace_gym.rendering import terrain_sheet
-from sodarace_gym.sequential_actions import SequentialActions
-from sodarace_gym.terrain import PAPER_FAMILIES, make_terrain
-from sodarace_gym.terrain_families import FAMILIES
-from sodarace_gym.terrain_family import Grade
-from sodarace_gym.vector_env import SodaraceVectorEnv
+from sodarace_gym.rendering.canvas import pygame
+from sodarace_gym.rendering.film import terrain_sheet
+from sodarace_gym.terrains.families import FAMILIES
+from sodarace_gym.terrains.family import Grade
+from sodarace_gym.terrains.terrain import PAPER_FAMILIES, make_terrain
+from sodarace_gym.wrappers.box_actions import BoxActions
+from sodarace_gym.wrappers.sequential_actions import SequentialActions
+from sodarace_gym.wrappers.terrain_image import TerrainImage
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE = README.parent / "docs" / "environments.md"

@@ -34,15 +34,15 @@ from benchmarks.evaluation_parts import (
     seconds_of,
 )
 from benchmarks.tables import markdown_table, publish
-from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
-from elm_rl.run_directory import read_jsonl
-from sodarace_gym import physics
+from elm_rl.evolution.map_elites import EvolveConfig, make_operators, run_evolution
+from elm_rl.runs.run_directory import read_jsonl
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.evaluation import Evaluation, Evaluator
-from sodarace_gym.program import compile_program
-from sodarace_gym.random_walker import random_design
-from sodarace_gym.terrain import Terrain, make_terrain
-from sodarace_gym.walker import WalkerDesign
+from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
+from sodarace_gym.physics import rollout as physics
+from sodarace_gym.programs.program import compile_program
+from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.walkers.random_walker import random_design
+from sodarace_gym.walkers.walker import WalkerDesign
 
 STREAM = 4
 """Last iterations of the evolution that are measured as they come."""

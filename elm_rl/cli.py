@@ -26,42 +26,42 @@ class Stage(NamedTuple):
 
 STAGES: dict[str, Stage] = {
     "evolve": Stage(
-        "elm_rl.map_elites",
+        "elm_rl.evolution.map_elites",
         "EvolveConfig",
         "run_evolve",
         "Stage 1: MAP-Elites turns the seed programs into maps of diverse walkers.",
         "elm-rl evolve --out runs/evolution --seeds square radial --iterations 100 --seed 1",
     ),
     "corpus": Stage(
-        "elm_rl.corpus",
+        "elm_rl.corpus.corpus",
         "CorpusConfig",
         "run_corpus",
         "Collects the good programs of evolution runs into a training and a held-out set (Parquet).",
         "elm-rl corpus --evolution runs/evolution --out runs/corpus",
     ),
     "pretrain": Stage(
-        "elm_rl.pretraining",
+        "elm_rl.models.pretraining",
         "PretrainConfig",
         "run_pretrain",
         "Stage 2: trains a tokenizer and a language model on a corpus.",
         "elm-rl pretrain --corpus runs/corpus --out runs/lm --size 1M",
     ),
     "finetune": Stage(
-        "elm_rl.finetuning.ppo",
+        "elm_rl.inventor.ppo",
         "FinetuneConfig",
         "run_finetune",
         "Stage 3: PPO conditions the language model on the terrain, with the environment as its reward.",
         "elm-rl finetune --language-model runs/lm --start runs/warm_start --corpus runs/corpus --out runs/policy",
     ),
     "sample": Stage(
-        "elm_rl.sample_quality",
+        "elm_rl.judging.sample_quality",
         "SampleConfig",
         "run_sample",
         "Prints programs that a trained model writes, or measures how good and diverse many of them are.",
         "elm-rl sample --model runs/lm --count 3",
     ),
     "report": Stage(
-        "elm_rl.report",
+        "elm_rl.report.page",
         "ReportConfig",
         "run_report",
         "Draws the pictures of a pipeline run and writes its report.md anew.",

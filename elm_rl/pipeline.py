@@ -15,21 +15,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from elm_rl.comparison import compare, sample_blind, sample_conditioned
-from elm_rl.corpus import TRAIN, CorpusConfig, load_corpus, run_corpus
+from elm_rl.corpus.corpus import TRAIN, CorpusConfig, load_corpus, run_corpus
 from elm_rl.errors import ConfigError
-from elm_rl.finetuning.ppo import FinetuneConfig, load_policy, run_finetune
-from elm_rl.finetuning.warm_start import WarmStartConfig, run_warm_start
-from elm_rl.language_model import load_language_model
-from elm_rl.map_elites import EvolveConfig, make_operators, run_evolution
-from elm_rl.mutation.mutation_training import MutationTrainingConfig, run_mutation_training
-from elm_rl.pretraining import PretrainConfig, run_pretrain
+from elm_rl.evolution.map_elites import EvolveConfig, make_operators, run_evolution
+from elm_rl.evolution.seeds import SEED_NAMES
+from elm_rl.inventor.ppo import FinetuneConfig, load_policy, run_finetune
+from elm_rl.inventor.warm_start import WarmStartConfig, run_warm_start
+from elm_rl.judging.comparison import compare, sample_blind, sample_conditioned
+from elm_rl.judging.sample_quality import measure_quality
+from elm_rl.models.language_model import load_language_model
+from elm_rl.models.pretraining import PretrainConfig, run_pretrain
+from elm_rl.models.terrain_conditioning import DEFAULT_TERRAINS
+from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
 from elm_rl.report import ReportConfig, run_report
-from elm_rl.run_directory import SUMMARY_FILE, open_run_directory, versions, write_json
-from elm_rl.sample_quality import measure_quality
-from elm_rl.seeds import SEED_NAMES
-from elm_rl.terrain_conditioning import DEFAULT_TERRAINS
-from sodarace_gym.evaluation import Evaluator
+from elm_rl.runs.run_directory import SUMMARY_FILE, open_run_directory, versions, write_json
+from sodarace_gym.evaluation.evaluator import Evaluator
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,64 +22,64 @@ from typing import TYPE_CHECKING, Any
 from sodarace_gym.registration import register_environments
 
 if TYPE_CHECKING:
-    from sodarace_gym.action_wrappers import BoxActions as BoxActions
-    from sodarace_gym.control_env import SodaraceControlEnv as SodaraceControlEnv
-    from sodarace_gym.env import SodaraceEnv as SodaraceEnv
+    from sodarace_gym.envs.control import SodaraceControlEnv as SodaraceControlEnv
+    from sodarace_gym.envs.env import SodaraceEnv as SodaraceEnv
+    from sodarace_gym.envs.random_terrain import RandomTerrainEnv as RandomTerrainEnv
+    from sodarace_gym.envs.spaces import WalkerPrograms as WalkerPrograms
+    from sodarace_gym.envs.vector import SodaraceVectorEnv as SodaraceVectorEnv
     from sodarace_gym.errors import ProgramError as ProgramError
-    from sodarace_gym.evaluation import Evaluation as Evaluation
-    from sodarace_gym.evaluation import Evaluator as Evaluator
-    from sodarace_gym.observation_wrappers import TerrainImage as TerrainImage
-    from sodarace_gym.program import compile_program as compile_program
-    from sodarace_gym.random_terrain_env import RandomTerrainEnv as RandomTerrainEnv
-    from sodarace_gym.recording import RecordWalks as RecordWalks
-    from sodarace_gym.sequential_actions import SequentialActions as SequentialActions
-    from sodarace_gym.spaces import WalkerPrograms as WalkerPrograms
-    from sodarace_gym.terrain import TERRAIN_NAMES as TERRAIN_NAMES
-    from sodarace_gym.terrain import Terrain as Terrain
-    from sodarace_gym.terrain import make_terrain as make_terrain
-    from sodarace_gym.terrain_distribution import TerrainDistribution as TerrainDistribution
-    from sodarace_gym.terrain_distribution import TerrainDraw as TerrainDraw
-    from sodarace_gym.terrain_distribution import terrain_split as terrain_split
-    from sodarace_gym.terrain_families import FAMILIES as FAMILIES
-    from sodarace_gym.terrain_family import TerrainFamily as TerrainFamily
-    from sodarace_gym.vector_env import SodaraceVectorEnv as SodaraceVectorEnv
-    from sodarace_gym.walker import Muscle as Muscle
-    from sodarace_gym.walker import WalkerDesign as WalkerDesign
-    from sodarace_gym.walker import build_design as build_design
-    from sodarace_gym.walkers import WALKER_NAMES as WALKER_NAMES
-    from sodarace_gym.walkers import load_walker as load_walker
+    from sodarace_gym.evaluation.evaluator import Evaluation as Evaluation
+    from sodarace_gym.evaluation.evaluator import Evaluator as Evaluator
+    from sodarace_gym.programs.program import compile_program as compile_program
+    from sodarace_gym.terrains.distribution import TerrainDistribution as TerrainDistribution
+    from sodarace_gym.terrains.distribution import TerrainDraw as TerrainDraw
+    from sodarace_gym.terrains.distribution import terrain_split as terrain_split
+    from sodarace_gym.terrains.families import FAMILIES as FAMILIES
+    from sodarace_gym.terrains.family import TerrainFamily as TerrainFamily
+    from sodarace_gym.terrains.terrain import TERRAIN_NAMES as TERRAIN_NAMES
+    from sodarace_gym.terrains.terrain import Terrain as Terrain
+    from sodarace_gym.terrains.terrain import make_terrain as make_terrain
+    from sodarace_gym.walkers.library import WALKER_NAMES as WALKER_NAMES
+    from sodarace_gym.walkers.library import load_walker as load_walker
+    from sodarace_gym.walkers.walker import Muscle as Muscle
+    from sodarace_gym.walkers.walker import WalkerDesign as WalkerDesign
+    from sodarace_gym.walkers.walker import build_design as build_design
+    from sodarace_gym.wrappers.box_actions import BoxActions as BoxActions
+    from sodarace_gym.wrappers.recording import RecordWalks as RecordWalks
+    from sodarace_gym.wrappers.sequential_actions import SequentialActions as SequentialActions
+    from sodarace_gym.wrappers.terrain_image import TerrainImage as TerrainImage
 
 __version__ = "0.1.0"
 
 # Where each public name lives. Compiled physics, the sandbox and pygame are costly to import, and many processes (those that
 # only list environments, say) never use them.
 _HOMES = {
-    "BoxActions": "action_wrappers",
-    "Evaluation": "evaluation",
-    "Evaluator": "evaluation",
-    "FAMILIES": "terrain_families",
-    "Muscle": "walker",
+    "BoxActions": "wrappers.box_actions",
+    "Evaluation": "evaluation.evaluator",
+    "Evaluator": "evaluation.evaluator",
+    "FAMILIES": "terrains.families",
+    "Muscle": "walkers.walker",
     "ProgramError": "errors",
-    "RandomTerrainEnv": "random_terrain_env",
-    "RecordWalks": "recording",
-    "SequentialActions": "sequential_actions",
-    "SodaraceControlEnv": "control_env",
-    "SodaraceEnv": "env",
-    "SodaraceVectorEnv": "vector_env",
-    "TERRAIN_NAMES": "terrain",
-    "Terrain": "terrain",
-    "TerrainDistribution": "terrain_distribution",
-    "TerrainDraw": "terrain_distribution",
-    "TerrainFamily": "terrain_family",
-    "TerrainImage": "observation_wrappers",
-    "WALKER_NAMES": "walkers",
-    "WalkerDesign": "walker",
-    "WalkerPrograms": "spaces",
-    "build_design": "walker",
-    "compile_program": "program",
-    "load_walker": "walkers",
-    "make_terrain": "terrain",
-    "terrain_split": "terrain_distribution",
+    "RandomTerrainEnv": "envs.random_terrain",
+    "RecordWalks": "wrappers.recording",
+    "SequentialActions": "wrappers.sequential_actions",
+    "SodaraceControlEnv": "envs.control",
+    "SodaraceEnv": "envs.env",
+    "SodaraceVectorEnv": "envs.vector",
+    "TERRAIN_NAMES": "terrains.terrain",
+    "Terrain": "terrains.terrain",
+    "TerrainDistribution": "terrains.distribution",
+    "TerrainDraw": "terrains.distribution",
+    "TerrainFamily": "terrains.family",
+    "TerrainImage": "wrappers.terrain_image",
+    "WALKER_NAMES": "walkers.library",
+    "WalkerDesign": "walkers.walker",
+    "WalkerPrograms": "envs.spaces",
+    "build_design": "walkers.walker",
+    "compile_program": "programs.program",
+    "load_walker": "walkers.library",
+    "make_terrain": "terrains.terrain",
+    "terrain_split": "terrains.distribution",
 }
 
 __all__ = [

@@ -251,7 +251,8 @@ def test_wheel_holds_the_packages_and_nothing_else(repository: Path, tmp_path: P
 def test_walkers_can_be_read_as_text(tmp_path: Path) -> None:
     printed = run_python(
         "from importlib.resources import files\n"
-        "walkers = [walker for walker in (files('sodarace_gym') / 'walkers').iterdir() if walker.name.endswith('.py')]\n"
+        "library = files('sodarace_gym') / 'walkers' / 'library'\n"
+        "walkers = [walker for walker in library.iterdir() if walker.name.endswith('.py')]\n"
         "print(*(walker.name for walker in walkers if 'def make_walker' in walker.read_text(encoding='utf-8')))",
         tmp_path,
     )

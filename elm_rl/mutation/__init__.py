@@ -1,1 +1,30 @@
-"""Mutation operators: one a module, all behind the interface of :mod:`elm_rl.mutation.operator`."""
+"""Mutation operators, all behind the interface of :mod:`elm_rl.mutation.operator`.
+
+`gp` edits syntax trees. `language_model` asks a model for the child; `examples` has the layouts it is asked and trained in,
+`patch` and `line_matching` read the diffs it writes, and `training` trains one on a run's own history.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sodarace_gym.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from elm_rl.mutation.gp.operator import GPMutation as GPMutation
+    from elm_rl.mutation.language_model import LanguageModelMutation as LanguageModelMutation
+    from elm_rl.mutation.operator import COMMIT_MESSAGES as COMMIT_MESSAGES
+    from elm_rl.mutation.operator import Child as Child
+    from elm_rl.mutation.operator import MutationOperator as MutationOperator
+    from elm_rl.mutation.training import MutationTrainingConfig as MutationTrainingConfig
+    from elm_rl.mutation.training import run_mutation_training as run_mutation_training
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "gp.operator": ["GPMutation"],
+        "language_model": ["LanguageModelMutation"],
+        "operator": ["COMMIT_MESSAGES", "Child", "MutationOperator"],
+        "training": ["MutationTrainingConfig", "run_mutation_training"],
+    },
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elm_rl.errors import ElmError
-from elm_rl.evolution_state import rebuild_archives
+from elm_rl.evolution.state import rebuild_archives
 from elm_rl.report.figures import matrices_of, part, terrains_of
 from elm_rl.report.pictures import (
     draw_archives,
@@ -16,9 +16,9 @@ from elm_rl.report.pictures import (
     draw_finetuning,
     draw_matrices,
 )
-from elm_rl.run_directory import METRICS_FILE, explained_disk_errors, read_jsonl
-from sodarace_gym.program import compile_program
-from sodarace_gym.terrain import make_terrain
+from elm_rl.runs.run_directory import METRICS_FILE, explained_disk_errors, read_jsonl
+from sodarace_gym.programs.program import compile_program
+from sodarace_gym.terrains.terrain import make_terrain
 
 FOLDER = "report"
 """Where pictures lie, in the folder of the run."""

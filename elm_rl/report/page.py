@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from elm_rl.errors import ElmError
+from elm_rl.judging.terrain_matrix import SURE_PERCENT
 from elm_rl.report.figures import MISSING, figure, matrices_of, part, table, terrains_of
 from elm_rl.report.gallery import GENERATOR_NAMES, draw_pictures
-from elm_rl.run_directory import SUMMARY_FILE, read_json, write_text
-from elm_rl.terrain_matrix import SURE_PERCENT
+from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, write_text
 
 REPORT_FILE = "report.md"
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from ribs.archives import GridArchive
 
-from elm_rl.evolution_state import DIMS, RANGES
+from elm_rl.evolution.state import DIMS, RANGES
 from elm_rl.report.figures import part
-from elm_rl.run_directory import write_bytes
-from sodarace_gym.rendering import film_strip
-from sodarace_gym.terrain import Terrain
-from sodarace_gym.walker import WalkerDesign
+from elm_rl.runs.run_directory import write_bytes
+from sodarace_gym.rendering.film import film_strip
+from sodarace_gym.terrains.terrain import Terrain
+from sodarace_gym.walkers.walker import WalkerDesign
 
 _MEASURES = ("height", "width", "mass")
 _PLANES = ((1, 0), (2, 0), (2, 1))
@@ -94,7 +94,7 @@ def draw_finetuning(records: Sequence[Mapping[str, Any]], terrains: Sequence[str
     """Mean distance per terrain, valid share and KL over the updates of PPO.
 
     Args:
-        records: Lines of the run's metrics.jsonl, as ``finetuning.monitor`` writes them; what one does not hold is a gap in
+        records: Lines of the run's metrics.jsonl, as ``inventor.monitor`` writes them; what one does not hold is a gap in
             its curve.
         terrains: Names in order.
         path: Where to write.

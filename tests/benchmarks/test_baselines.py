@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.baselines import GPHillClimbing, Meter, RandomPrograms, SeedPrograms
-from elm_rl.seeds import SEED_NAMES
-from sodarace_gym.evaluation import Evaluator
+from elm_rl.evolution.seeds import SEED_NAMES
+from sodarace_gym.evaluation.evaluator import Evaluator
 
 
 @pytest.fixture

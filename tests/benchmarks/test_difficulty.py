@@ -7,10 +7,10 @@ import pytest
 
 from benchmarks.difficulty import mean_distances, measure, ranks
 from benchmarks.panel import breed, distances, load_panel
-from sodarace_gym.physics import Rollout
-from sodarace_gym.terrain import make_terrain
-from sodarace_gym.terrain_families import FAMILIES
-from sodarace_gym.walker import build_design
+from sodarace_gym.physics.rollout import Rollout
+from sodarace_gym.terrains.families import FAMILIES
+from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.walkers.walker import build_design
 
 
 def test_the_panel_is_fifty_walkers_within_the_limits_that_walk():

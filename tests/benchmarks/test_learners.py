@@ -10,11 +10,11 @@ pytest.importorskip("sb3_contrib")
 from benchmarks.agents import contests, measure, verdict
 from benchmarks.baselines import Meter
 from benchmarks.learners import Learner, RandomActions, make_env
-from sodarace_gym.action_wrappers import BoxActions
-from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.sequential_actions import SequentialActions
-from sodarace_gym.terrain import make_terrain
-from sodarace_gym.walker_words import TOKENS
+from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.walkers.words import TOKENS
+from sodarace_gym.wrappers.box_actions import BoxActions
+from sodarace_gym.wrappers.sequential_actions import SequentialActions
 
 AGENTS = [agent for rival, learners in contests().values() for agent in (rival, *learners)]
 

@@ -139,7 +139,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(tmp_path):
         str(out),
     ]
     code = (
-        "import resource, signal, sys; from elm_rl.cli import main; import elm_rl.map_elites\n"
+        "import resource, signal, sys; from elm_rl.cli import main; import elm_rl.evolution.map_elites\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))\n"
         "main(sys.argv[1:])"
     )
@@ -162,7 +162,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(tmp_path):
 
 
 def test_a_stage_without_its_packages_says_what_to_install(capsys, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "elm_rl.report", None)
+    monkeypatch.setitem(sys.modules, "elm_rl.report.page", None)
     status, _, err = run(capsys, "report", "--run", str(Path(tmp_path)))
     assert status == 1
     assert one_sentence(err)

@@ -8,8 +8,8 @@ import pytest
 
 from elm_rl import pipeline
 from elm_rl.errors import ElmError
-from elm_rl.finetuning.ppo import load_policy
-from elm_rl.language_model import load_language_model
+from elm_rl.inventor.ppo import load_policy
+from elm_rl.models.language_model import load_language_model
 from elm_rl.pipeline import PipelineConfig, Scale, run_pipeline
 from elm_rl.report import ReportConfig, run_report
 

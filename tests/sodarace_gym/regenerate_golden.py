@@ -15,11 +15,11 @@ import math
 import numpy as np
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.physics import DURATION, FRAME_RATE, roll_out
-from sodarace_gym.random_walker import random_design
-from sodarace_gym.terrain import TERRAIN_NAMES, Terrain, make_terrain
-from sodarace_gym.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
-from tests.sodarace_gym.walkers import GOLDEN, design_to_json, random_designs, runner, square, wheel
+from sodarace_gym.physics.rollout import DURATION, FRAME_RATE, roll_out
+from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.walkers.random_walker import random_design
+from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
+from tests.sodarace_gym.sample_walkers import GOLDEN, design_to_json, random_designs, runner, square, wheel
 
 TRUSTED_ERROR = 1e-9
 """A trajectory is compared closely while its mirror image, which differs by rounding only, is as near as this, units."""

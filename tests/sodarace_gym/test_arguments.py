@@ -11,12 +11,12 @@ import pytest
 
 from sodarace_gym import BoxActions, RecordWalks, SequentialActions, SodaraceEnv, Terrain, make_terrain, terrain_split
 from sodarace_gym.arguments import checked_number, checked_whole
-from sodarace_gym.control_env import SodaraceControlEnv
-from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.random_terrain_env import RandomTerrainEnv
-from sodarace_gym.rendering import film_strip
-from sodarace_gym.vector_env import SodaraceVectorEnv
-from sodarace_gym.walker import build_design
+from sodarace_gym.envs.control import SodaraceControlEnv
+from sodarace_gym.envs.random_terrain import RandomTerrainEnv
+from sodarace_gym.envs.vector import SodaraceVectorEnv
+from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.rendering.film import film_strip
+from sodarace_gym.walkers.walker import build_design
 
 PAIR = build_design([(0.0, 0.0), (3.0, 0.0)], [(0, 1, False, 0.5, 0.0)])[0]
 FLAT = make_terrain("Flat")

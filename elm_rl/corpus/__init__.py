@@ -1,0 +1,21 @@
+"""Evolution runs become data sets: `corpus` keeps what was good for its niche and holds lineages out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sodarace_gym.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from elm_rl.corpus.corpus import AdmittedProgram as AdmittedProgram
+    from elm_rl.corpus.corpus import CorpusConfig as CorpusConfig
+    from elm_rl.corpus.corpus import load_corpus as load_corpus
+    from elm_rl.corpus.corpus import read_admitted as read_admitted
+    from elm_rl.corpus.corpus import run_corpus as run_corpus
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "corpus": ["AdmittedProgram", "CorpusConfig", "load_corpus", "read_admitted", "run_corpus"],
+    },
+)

@@ -1,0 +1,30 @@
+"""Stage 1: seed programs become maps of diverse walkers.
+
+`map_elites` is the loop; `state` is what it knows between iterations (archives, lineage, figures) and how that is kept;
+`seeds` are the programs it starts from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sodarace_gym.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from elm_rl.evolution.map_elites import EvolutionResult as EvolutionResult
+    from elm_rl.evolution.map_elites import EvolveConfig as EvolveConfig
+    from elm_rl.evolution.map_elites import run_evolution as run_evolution
+    from elm_rl.evolution.map_elites import run_evolve as run_evolve
+    from elm_rl.evolution.seeds import SEED_NAMES as SEED_NAMES
+    from elm_rl.evolution.seeds import load_seed as load_seed
+    from elm_rl.evolution.state import EvolutionState as EvolutionState
+    from elm_rl.evolution.state import make_archive as make_archive
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "map_elites": ["EvolutionResult", "EvolveConfig", "run_evolution", "run_evolve"],
+        "seeds": ["SEED_NAMES", "load_seed"],
+        "state": ["EvolutionState", "make_archive"],
+    },
+)

@@ -1,0 +1,29 @@
+"""Stage 3: the stage 2 model learns which program suits which terrain.
+
+`warm_start` shows it the best known programs of every terrain; `ppo` then lets it try its own with `trainer`, with the
+environment as the reward (`reward`) and the terrain x terrain matrix as the judge (`monitor`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sodarace_gym.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from elm_rl.inventor.ppo import FinetuneConfig as FinetuneConfig
+    from elm_rl.inventor.ppo import FinetuneResult as FinetuneResult
+    from elm_rl.inventor.ppo import run_finetune as run_finetune
+    from elm_rl.inventor.trainer import TerrainPPOTrainer as TerrainPPOTrainer
+    from elm_rl.inventor.warm_start import WarmStartConfig as WarmStartConfig
+    from elm_rl.inventor.warm_start import WarmStartResult as WarmStartResult
+    from elm_rl.inventor.warm_start import run_warm_start as run_warm_start
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ppo": ["FinetuneConfig", "FinetuneResult", "run_finetune"],
+        "trainer": ["TerrainPPOTrainer"],
+        "warm_start": ["WarmStartConfig", "WarmStartResult", "run_warm_start"],
+    },
+)

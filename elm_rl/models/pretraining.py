@@ -1,0 +1,85 @@
+"""Stage 2: a tokenizer and a causal language model learn the corpus of walker programs.
+
+One sequence is ``<bos> program <eos>`` and the loss is on the program and its end. How the training itself goes (time
+budget, schedule, metrics) is in `elm_rl.models.supervised_training`, which the other supervised stages share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from elm_rl.corpus.corpus import CORPUS_FILE, HELD_OUT, TRAIN, load_corpus
+from elm_rl.errors import ConfigError
+from elm_rl.models.language_model import (
+    DEFAULT_CONTEXT,
+    DEFAULT_VOCABULARY,
+    MODEL_SIZES,
+    encode_text,
+    make_model,
+    start_id,
+    train_tokenizer,
+)
+from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
+from elm_rl.runs.run_directory import read_json
+
+__all__ = [
+    "Example",
+    "PretrainConfig",
+    "TrainConfig",
+    "TrainResult",
+    "load_finished",
+    "run_pretrain",
+    "train_causal_lm",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TrainConfig):
+    """Settings of ``elm-rl pretrain``."""
+
+    corpus: Path
+    """Corpus folder that 'elm-rl corpus' has written."""
+    out: Path
+    """Folder for the model, its metrics and its figures. A finished one with the same settings is reused."""
+    size: str = "1M"
+    """Size of the model: 0.1M, 1M, 5M or 21M parameters."""
+    vocab_size: int = DEFAULT_VOCABULARY
+    """Tokens in the vocabulary, at least 260."""
+    context: int = DEFAULT_CONTEXT
+    """Longest sequence in tokens; longer programs are left out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size not in MODEL_SIZES:
+            raise ConfigError(f"There is no model size {self.size!r}; the sizes are {', '.join(MODEL_SIZES)}.")
+        if self.context < 16:
+            raise ConfigError(f"context must be at least 16 tokens, got {self.context}.")
+        if self.vocab_size < 260:
+            raise ConfigError(f"vocab_size must be at least 260 (256 bytes, 4 special tokens), got {self.vocab_size}.")
+
+
+def run_pretrain(config: PretrainConfig) -> TrainResult:
+    """Trains a tokenizer and a model on a corpus, and saves both to ``config.out``.
+
+    Beside the model the folder holds ``metrics.jsonl``, ``tensorboard/`` and ``training.json`` (settings and figures).
+
+    Raises:
+        ElmError: The corpus is missing, damaged or empty, the disk is full, or ``out`` holds a model trained otherwise.
+    """
+    corpus = load_corpus(config.corpus)
+    settings = {**asdict(config), "corpus_fingerprint": read_json(config.corpus / CORPUS_FILE).get("fingerprint")}
+    for place in ("corpus", "out"):  # a run directory may move
+        del settings[place]
+    if (finished := load_finished(config.out, settings)) is not None:
+        return finished
+    texts = {name: list(corpus[name]["program"]) for name in (TRAIN, HELD_OUT)}
+    tokenizer = train_tokenizer(texts[TRAIN], config.vocab_size, context=config.context)
+    model = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
+    examples = {
+        name: [([start_id(tokenizer)], [*encode_text(tokenizer, text), tokenizer.eos_token_id]) for text in part]
+        for name, part in texts.items()
+    }
+    return train_causal_lm(
+        model, tokenizer, examples[TRAIN], config.out, config, held_out=examples[HELD_OUT], settings=settings
+    )

@@ -1,0 +1,149 @@
+"""Genetic programming: random edits of a program's syntax tree.
+
+The commit message is drawn first, by the odds of :data:`~elm_rl.mutation.operator.COMMIT_MESSAGES`, and decides which
+family of edits may follow, so that a model trained on (parent, message, child) can be prompted with the message:
+
+- "Change the make_walker function.": one to three edits of statements and whole expressions;
+- "Change parameters in make_walker.": one to three edits of numbers;
+- "Make a small change to make_walker.": a single edit of one operator, name, function, flag or number.
+
+The output always parses: it is parsed before it is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from elm_rl.mutation.gp import constants, expressions, parts, statements
+from elm_rl.mutation.gp.program_tree import ProgramTextError, parse_program, write_program
+from elm_rl.mutation.gp.program_view import ProgramView
+from elm_rl.mutation.operator import FUNCTION_MESSAGE, PARAMETERS_MESSAGE, SMALL_MESSAGE, Child, draw_message
+
+Edit = Callable[[ProgramView, np.random.Generator], bool]
+
+# Odds within a family (they need not add up to 1).
+EDITS: dict[str, tuple[tuple[Edit, float], ...]] = {
+    FUNCTION_MESSAGE: (
+        (parts.insert_muscle, 2.0),
+        (parts.insert_joint, 3.0),
+        (parts.duplicate_part, 1.5),
+        (statements.duplicate_statement, 1.5),
+        (statements.delete_statement, 1.5),
+        (statements.swap_statements, 0.2),
+        (statements.wrap_in_loop, 0.7),
+        (statements.unroll_loop, 0.4),
+        (statements.guard_statement, 0.5),
+        (expressions.wrap_expression, 1.5),
+        (expressions.shrink_expression, 0.7),
+        (expressions.graft_expression, 0.7),
+        (expressions.change_muscle, 1.0),
+    ),
+    PARAMETERS_MESSAGE: (
+        (constants.nudge_constant, 4.0),
+        (constants.nudge_statement_constants, 0.7),
+        (constants.scale_role, 1.5),
+    ),
+    SMALL_MESSAGE: (
+        (constants.nudge_constant, 1.0),
+        (expressions.change_operator, 1.0),
+        (expressions.change_name, 1.0),
+        (expressions.change_function, 0.5),
+        (expressions.change_joint, 1.0),
+        (expressions.change_muscle, 1.0),
+        (expressions.constant_to_name, 0.7),
+    ),
+}
+_GROWING = frozenset(
+    (
+        parts.insert_muscle,
+        parts.insert_joint,
+        parts.duplicate_part,
+        statements.duplicate_statement,
+        statements.unroll_loop,
+    )
+)
+
+
+class GPMutation:
+    """Mutates programs by random edits of their syntax trees.
+
+    Args:
+        more_edits: Odds that another edit follows one (families of several edits; at most ``max_edits``).
+        max_edits: The most edits one child gets.
+        long_program: From this many lines on, edits that add statements are tried half as often, and a quarter as often
+            from twice as many on: programs stay short enough for small language models.
+        attempts: How often a child is tried before giving up on a parent.
+
+    Raises:
+        ValueError: A setting is out of range.
+    """
+
+    name = "gp"
+
+    def __init__(self, more_edits: float = 0.4, max_edits: int = 3, long_program: int = 30, attempts: int = 4) -> None:
+        if not 0.0 <= more_edits < 1.0 or max_edits < 1 or long_program < 1 or attempts < 1:
+            raise ValueError(
+                "Expected 0 <= more_edits < 1 and positive max_edits, long_program and attempts; got "
+                f"{more_edits}, {max_edits}, {long_program}, {attempts}."
+            )
+        self._more_edits = more_edits
+        self._max_edits = max_edits
+        self._long_program = long_program
+        self._attempts = attempts
+
+    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
+        """Makes one child per parent.
+
+        Args:
+            parents: Admitted programs (they are parsed on the host, after their size and nesting were capped).
+            rng: Source of all randomness.
+
+        Returns:
+            One child per parent, in order. A parent that is too long, too deeply nested or cannot be edited gives a
+            failed child (``program=None, applied=False``).
+        """
+        return [self._child(parent, rng) for parent in parents]
+
+    def _child(self, parent: str, rng: np.random.Generator) -> Child:
+        message = draw_message(rng)
+        for _ in range(self._attempts):
+            try:
+                tree = parse_program(parent)
+            except ProgramTextError:
+                break
+            if not self._edit(ProgramView(tree), message, rng):
+                continue
+            try:
+                program = write_program(tree)
+            except ProgramTextError:
+                continue
+            if program != parent:
+                return Child(program, self.name, message)
+        return Child(None, self.name, message, applied=False)
+
+    def _edit(self, view: ProgramView, message: str, rng: np.random.Generator) -> bool:
+        edits = 1
+        if message != SMALL_MESSAGE:
+            while edits < self._max_edits and rng.random() < self._more_edits:
+                edits += 1
+        changed = False
+        for number in range(edits):
+            if number:
+                view = ProgramView(view.tree)
+            changed |= self._one_edit(view, message, rng)
+        return changed
+
+    def _one_edit(self, view: ProgramView, message: str, rng: np.random.Generator) -> bool:
+        family = EDITS[message]
+        length = len(view.statements)
+        crowded = 1.0 if length < self._long_program else 0.5 if length < 2 * self._long_program else 0.25
+        weights = np.array([odds * (crowded if edit in _GROWING else 1.0) for edit, odds in family])
+        bounds = np.cumsum(weights)
+        # An edit that finds nothing to work on in this program gives way to another.
+        for _ in range(2 * len(family)):
+            edit = family[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))][0]
+            if edit(view, rng):
+                return True
+        return False

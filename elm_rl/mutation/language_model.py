@@ -1,0 +1,153 @@
+"""A language model as mutation operator: it reads a program and a commit message, and writes the changed program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from elm_rl.errors import ConfigError, ElmError
+from elm_rl.models.language_model import decode_program, load_language_model, sample_completions
+from elm_rl.mutation.examples import (
+    FORMATS,
+    PLAIN,
+    TOKENS,
+    WHOLE,
+    decode_completion,
+    encode_prompt,
+    read_completion,
+)
+from elm_rl.mutation.operator import Child, draw_message
+from elm_rl.mutation.patch import PatchError
+from elm_rl.runs.run_directory import explained_disk_errors, read_json, write_json
+
+MUTATION_FILE = "mutation.json"
+"""Written beside a mutation model that this project trained: the format it writes children in."""
+
+
+class LanguageModelMutation:
+    """Mutates programs with a causal language model of ``transformers``.
+
+    A folder written by :mod:`elm_rl.mutation.training` is asked in the layout it was trained on, any other model
+    in plain text with code fences, as code models know it.
+
+    Args:
+        model: A folder, or the name of a model on the Hugging Face hub.
+        format: How the model writes a child: ``whole``, ``search_replace`` or ``unified_diff``. By default the format that
+            the model was trained for, and ``whole`` for models that do not say.
+        temperature: Divides the logits; higher is bolder, and more often invalid.
+        top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
+        max_new_tokens: Longest answer in tokens.
+        batch_size: Programs that are written side by side.
+        name: Name of the operator in records and tables.
+
+    Raises:
+        ConfigError: A setting is out of range.
+        ElmError: The model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        format: str | None = None,
+        *,
+        temperature: float = 0.7,
+        top_p: float = 1.0,
+        max_new_tokens: int = 256,
+        batch_size: int = 64,
+        name: str = "language_model",
+    ) -> None:
+        if format is not None and format not in FORMATS:
+            raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}.")
+        if temperature < 0 or not 0 < top_p <= 1 or max_new_tokens < 1 or batch_size < 1:
+            raise ConfigError(
+                "Expected temperature >= 0, 0 < top_p <= 1 and positive max_new_tokens and batch_size; got "
+                f"{temperature}, {top_p}, {max_new_tokens} and {batch_size}."
+            )
+        self.name = name
+        self._model: PreTrainedModel
+        self._tokenizer: PreTrainedTokenizerBase
+        self._model, self._tokenizer = load_language_model(model)
+        trained = read_mutation_format(Path(model))
+        self._layout = PLAIN if trained is None else TOKENS
+        self.format = format or trained or WHOLE
+        self._temperature = temperature
+        self._top_p = top_p
+        self._max_new_tokens = max_new_tokens
+        self._batch_size = batch_size
+
+    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
+        """Makes one child per parent.
+
+        Args:
+            parents: Program texts; they are read by the model only, and never parsed.
+            rng: Source of all randomness: the same generator state gives the same children.
+
+        Returns:
+            One child per parent, in order. It failed (``program=None, applied=False``) where the parent does not fit the
+            model's context or the answer cannot be turned into a program.
+        """
+        messages = [draw_message(rng) for _ in parents]
+        seed = int(rng.integers(2**63))
+        context = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
+        prompts = [
+            encode_prompt(self._tokenizer, parent, message, self.format, self._layout)
+            for parent, message in zip(parents, messages, strict=True)
+        ]
+        # Half of what is left must do for the answer, or it would only be cut off.
+        fitting = [i for i, prompt in enumerate(prompts) if 2 * len(prompt) <= context]
+        children = [Child(None, self.name, message, applied=False) for message in messages]
+        if fitting:
+            # A child is seldom much longer than its parent: what has not ended by then has lost its way.
+            longest = max(len(prompts[i]) for i in fitting)
+            answers = sample_completions(
+                self._model,
+                self._tokenizer,
+                [prompts[i] for i in fitting],
+                max_new_tokens=min(self._max_new_tokens, 2 * longest + 32),
+                temperature=self._temperature,
+                top_p=self._top_p,
+                seed=seed,
+                batch_size=self._batch_size,
+            )
+            for i, ids in zip(fitting, answers, strict=True):
+                children[i] = self._child(parents[i], messages[i], decode_program(self._tokenizer, ids))
+        return children
+
+    def _child(self, parent: str, message: str, answer: str) -> Child:
+        completion = decode_completion(answer, self._layout)
+        diff = None if self.format == WHOLE else completion
+        try:
+            program = read_completion(parent, completion, self.format)
+        except PatchError:
+            return Child(None, self.name, message, diff=diff, applied=False)
+        return Child(program, self.name, message, diff=diff)
+
+
+def read_mutation_format(folder: Path) -> str | None:
+    """The format a mutation model of this project was trained for; None for any other model.
+
+    Raises:
+        ElmError: The folder says something that is no format.
+    """
+    path = folder / MUTATION_FILE
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    format = content.get("format") if isinstance(content, dict) else None
+    if format not in FORMATS:
+        raise ElmError(f"'{path}' names no known format ({', '.join(FORMATS)}); train the model again.")
+    return str(format)
+
+
+def write_mutation_format(folder: Path, format: str) -> None:
+    """Records the format beside a mutation model, whose folder is made if there is none.
+
+    Raises:
+        ElmError: The folder cannot be written.
+    """
+    with explained_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / MUTATION_FILE, {"format": format})

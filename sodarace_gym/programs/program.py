@@ -1,0 +1,27 @@
+"""From the text of a walker program to a walker within the limits."""
+
+from __future__ import annotations
+
+from sodarace_gym.programs.sandbox import Sandbox, default_sandbox
+from sodarace_gym.walkers.walker import WalkerDesign, build_design
+
+
+def compile_program(source: str, sandbox: Sandbox | None = None) -> tuple[WalkerDesign, dict[str, int]]:
+    """Runs a walker program in the sandbox and builds the walker it describes.
+
+    The program defines ``make_walker()``, which makes a ``walker_creator()``, calls its ``add_joint(x, y)`` and
+    ``add_muscle(a, b, distance_only=True, amplitude=0.0, phase=0.0)`` and returns its ``get_walker()``. Lengths are in
+    walker units, phases in radians. The same text always gives the same walker.
+
+    Args:
+        source: The program.
+        sandbox: Where to run it; by default the sandbox that this process shares.
+
+    Returns:
+        The walker, and the number of repairs of each kind that brought it within the limits (see ``build_design``).
+
+    Raises:
+        ProgramError: The program cannot be used; its ``kind`` and ``message`` say why and what to change.
+    """
+    raw = (sandbox or default_sandbox()).run(source)
+    return build_design(raw.joints, raw.muscles)

@@ -1,0 +1,382 @@
+"""MAP-Elites: what is admitted, logged and counted, that a seed decides all of it, and how phases follow each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elm_rl.errors import ConfigError, ElmError
+from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution, run_evolve
+from elm_rl.evolution.seeds import SEED_NAMES, load_seed
+from elm_rl.evolution.state import rebuild_archives
+from elm_rl.mutation.gp.operator import GPMutation
+from elm_rl.mutation.operator import COMMIT_MESSAGES, Child
+from elm_rl.runs.run_directory import read_json, read_jsonl
+from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.walkers.walker import Muscle, WalkerDesign
+
+RECORD_KEYS = ["id", "archive", "iteration", "program", "parent", "operator", "message", "diff"]
+RECORD_KEYS += ["fitness", "height", "width", "mass", "niche", "root"]
+
+
+def config_of(out: Path, **settings: Any) -> EvolveConfig:
+    return EvolveConfig(out=out, **{"iterations": 6, "batch_size": 16, "duration": 2.0, "progress": False, **settings})
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the real thing, with two threads. Read only."""
+    out = tmp_path_factory.mktemp("real") / "run"
+    run_evolve(config_of(out, n_jobs=2))
+    return out
+
+
+def without_timing(out: Path) -> tuple[bytes, list[dict[str, Any]], dict[str, Any]]:
+    metrics = [{**line, "timing": None} for line in read_jsonl(out / "metrics.jsonl")]
+    return (out / "admitted.jsonl").read_bytes(), metrics, {**read_json(out / "summary.json"), "timing": None}
+
+
+# --- the real thing ---------------------------------------------------------------------------------------------------
+
+
+def test_every_admitted_program_is_logged_with_its_descent(real: Path) -> None:
+    records = list(read_jsonl(real / "admitted.jsonl"))
+    assert [list(record) for record in records] == [RECORD_KEYS] * len(records)
+    assert [record["id"] for record in records] == list(range(len(records)))
+    assert [record["archive"] for record in records[:4]] == list(SEED_NAMES)
+    assert [record["program"] for record in records[:4]] == [load_seed(name) for name in SEED_NAMES]
+    assert len(records) > 20
+    messages = {message for message, _ in COMMIT_MESSAGES}
+    for record in records[:4]:
+        assert (record["parent"], record["root"], record["iteration"]) == (None, record["id"], 0)
+    for record in records[4:]:
+        parent = records[record["parent"]]
+        assert parent["id"] < record["id"]
+        assert parent["archive"] == record["archive"]
+        assert parent["iteration"] < record["iteration"] <= 6
+        assert record["root"] == (record["id"] if parent["parent"] is None else parent["root"])
+        assert record["operator"] == "gp"
+        assert record["message"] in messages
+        assert record["program"] != parent["program"]
+    assert any(records[record["parent"]]["parent"] is not None for record in records[4:]), "no second generation"
+
+
+def test_records_are_what_their_programs_do(real: Path) -> None:
+    records = list(read_jsonl(real / "admitted.jsonl"))[-8:]
+    with Evaluator(n_jobs=1, duration=2.0) as evaluator:
+        evaluations = evaluator.evaluate([record["program"] for record in records], "Flat")
+    for record, evaluation in zip(records, evaluations, strict=True):
+        assert [record["fitness"], record["height"], record["width"], record["mass"]] == [
+            evaluation.fitness,
+            evaluation.height,
+            evaluation.width,
+            evaluation.mass,
+        ]
+
+
+def test_figures_agree_with_the_log(real: Path) -> None:
+    records = list(read_jsonl(real / "admitted.jsonl"))
+    summary, metrics = read_json(real / "summary.json"), list(read_jsonl(real / "metrics.jsonl"))
+    best: dict[int, float] = {}
+    for record in records:
+        best[record["niche"]] = max(record["fitness"], best.get(record["niche"], 0.0))
+    assert summary["niches"] == len(best)
+    assert summary["qd_score"] == pytest.approx(sum(best.values()))
+    assert summary["best"] == max(best.values()) > 0.0
+    assert summary["all_niches"] == 1728
+    assert summary["admitted"] == len(records)
+    for name in SEED_NAMES:
+        niches = {record["niche"] for record in records if record["archive"] == name}
+        assert summary["archives"][name]["niches"] == len(niches)
+    gp = summary["operators"]["gp"]
+    assert gp["proposed"] == 6 * 16
+    assert gp["proposed"] >= gp["applied"] >= gp["valid"] >= gp["new"] >= gp["admitted"] == len(records) - 4
+    assert gp["valid"] + sum(summary["errors"].values()) == gp["proposed"]
+    assert gp["new_percent"] == pytest.approx(100 * gp["new"] / 96)
+    assert [line["iteration"] for line in metrics] == list(range(7))
+    for count in ("proposed", "valid", "admitted"):
+        assert sum(line["operators"]["gp"][count] for line in metrics[1:]) == gp[count]
+    assert (metrics[-1]["niches"], metrics[-1]["qd_score"]) == (summary["niches"], summary["qd_score"])
+
+
+def test_same_seed_same_bytes_whatever_the_threads(real: Path, tmp_path: Path) -> None:
+    run_evolve(config_of(tmp_path / "one", n_jobs=1))
+    assert without_timing(tmp_path / "one") == without_timing(real)
+
+
+def test_run_that_goes_on_is_the_run_that_never_stopped(real: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run_evolve(config_of(out, iterations=2, checkpoint_every=5))
+    run_evolve(config_of(out, iterations=6, n_jobs=1, resume=True))
+    assert without_timing(out) == without_timing(real)
+
+
+def test_archive_rebuilt_from_the_log_is_pyribs_own_to_the_last_bit(tmp_path: Path) -> None:
+    with Evaluator(n_jobs=1, duration=2.0) as evaluator:
+        result = run_evolution(config_of(tmp_path / "run", iterations=3), [GPMutation()], evaluator)
+    rebuilt = rebuild_archives(list(read_jsonl(tmp_path / "run" / "admitted.jsonl")), SEED_NAMES)
+    for name, archive in result.archives.items():
+        assert_same_archive(archive, rebuilt[name])
+
+
+# --- toy programs: four numbers "height width mass fitness", or anything else for an invalid one -----------------------
+
+
+class ToyEvaluator:
+    """Takes the numbers at their word; the seeds stand still in a corner."""
+
+    def evaluate(self, programs: Sequence[str], terrain: object) -> list[Evaluation]:
+        return [self._score(program) for program in programs]
+
+    def _score(self, program: str) -> Evaluation:
+        if "make_walker" in program:
+            return self._score(f"1 1 1 {len(program) / 1000}")
+        try:
+            height, width, mass, fitness = (float(number) for number in program.split())
+        except ValueError:
+            return Evaluation(error=EvaluationError("syntax_error", "not four numbers"))
+        design = WalkerDesign(((0.0, 0.0), (width, height), (mass, fitness)), (Muscle(0, 1),))
+        return Evaluation(fitness, fitness, height, width, mass, design)
+
+
+class ToyOperator:
+    """Makes every child by one function of (parent, rng), and remembers the parents it was shown."""
+
+    def __init__(self, make: Callable[[str, np.random.Generator], str | None], name: str = "toy") -> None:
+        self.name = name
+        self.make = make
+        self.parents: list[str] = []
+
+    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
+        self.parents += parents
+        programs = [self.make(parent, rng) for parent in parents]
+        return [Child(program, self.name, "why", "- a\n+ b", program is not None) for program in programs]
+
+
+def anywhere(parent: str, rng: np.random.Generator) -> str:
+    return " ".join(repr(float(number)) for number in rng.uniform((0, 0, 0, 0), (24, 30, 400, 9)))
+
+
+def evolve(config: EvolveConfig, *operators: ToyOperator, resume: bool = False) -> EvolutionResult:
+    evaluator: Any = ToyEvaluator()
+    return run_evolution(config, operators, evaluator, resume=resume)
+
+
+def toy_config(out: Path, *operators: str, **settings: Any) -> EvolveConfig:
+    return config_of(out, operators=operators or ("toy",), **{"seeds": ("square",), **settings})
+
+
+def assert_same_archive(one: Any, other: Any) -> None:
+    """Equal down to what pyribs keeps to itself; `occupied_list` means something only as far as niches are filled."""
+    assert one.stats == other.stats
+    assert one._rng.bit_generator.state == other._rng.bit_generator.state
+    for kept, again in ((one._store._props, other._store._props), (one.data(), other.data())):
+        assert kept.keys() == again.keys()
+        for name in kept.keys() - {"occupied_list"}:
+            np.testing.assert_array_equal(kept[name], again[name], err_msg=name)
+    np.testing.assert_array_equal(one._store.occupied_list, other._store.occupied_list)
+    for name, value in one.best_elite.items():
+        np.testing.assert_array_equal(value, other.best_elite[name], err_msg=name)
+
+
+def test_thousands_of_improvements_rebuild_to_the_last_bit(tmp_path: Path) -> None:
+    result = evolve(toy_config(tmp_path, batch_size=2000), ToyOperator(anywhere))
+    records = list(read_jsonl(tmp_path / "admitted.jsonl"))
+    assert len(records) > len(result.archives["square"]) > 1500  # many niches were improved
+    assert_same_archive(result.archives["square"], rebuild_archives(records, ["square"])["square"])
+
+
+def test_only_new_niches_and_improvements_are_admitted_in_order(tmp_path: Path) -> None:
+    script = iter(
+        [
+            "20 20 20 5",  # a new niche
+            "20 20 20 4",  # worse
+            "20 20 20 5",  # the same walker again
+            "20.1 20 20 5",  # equal is no improvement
+            "20 20 20 6",  # better, though a still better one follows in the same batch
+            "20 20 20 7",
+            "20 20 999 1",  # heavier than the map is wide: the last bin
+            "nonsense",
+            None,
+        ]
+    )
+    result = evolve(toy_config(tmp_path, iterations=1, batch_size=9), ToyOperator(lambda parent, rng: next(script)))
+    records = list(read_jsonl(tmp_path / "admitted.jsonl"))[1:]
+    assert [record["program"] for record in records] == ["20 20 20 5", "20 20 20 6", "20 20 20 7", "20 20 999 1"]
+    assert [record["niche"] for record in records] == [(10 * 12 + 8) * 12] * 3 + [(10 * 12 + 8) * 12 + 11]
+    assert {(record["operator"], record["message"], record["diff"]) for record in records} == {
+        ("toy", "why", "- a\n+ b")
+    }
+    counts = result.summary["operators"]["toy"]
+    assert [counts[name] for name in ("proposed", "applied", "valid", "new", "admitted")] == [9, 8, 7, 6, 4]
+    assert result.summary["errors"] == {"not_applied": 1, "syntax_error": 1}
+    assert result.summary["evaluations"] == 1 + 8
+
+
+def test_archives_take_turns_and_keep_to_their_own(tmp_path: Path) -> None:
+    numbers = iter(range(1, 1000))
+    operator = ToyOperator(lambda parent, rng: f"{next(numbers) / 50} 1 1 1")
+    result = evolve(toy_config(tmp_path, seeds=SEED_NAMES, batch_size=6, iterations=6), operator)
+    records = list(read_jsonl(tmp_path / "admitted.jsonl"))
+    owner = {record["program"]: record["archive"] for record in records}
+    shown = Counter(owner[program] for program in operator.parents)
+    assert shown == dict.fromkeys(SEED_NAMES, 9)  # 36 children, though 6 do not divide by 4
+    for name, archive in result.archives.items():
+        assert {owner[program] for program in archive.data("solution")} == {name}
+
+
+def test_parents_are_drawn_uniformly_from_the_elites(tmp_path: Path) -> None:
+    niches = [f"{2 * k + 1} 1 1 {10**k}" for k in range(1, 10)]
+
+    def fill_then_watch(parent: str, rng: np.random.Generator) -> str | None:
+        return niches[rng.integers(9)] if len(operator.parents) == 9000 else None
+
+    operator = ToyOperator(fill_then_watch)
+    evolve(toy_config(tmp_path, iterations=2, batch_size=9000), operator)
+    drawn = Counter(operator.parents[9000:])
+    assert set(drawn) == {load_seed("square"), *niches}
+    # 900 expected of each, standard deviation 28: fitness over nine orders of magnitude makes no difference.
+    assert all(750 < count < 1050 for count in drawn.values()), drawn
+
+
+def test_operators_work_side_by_side_by_their_shares(tmp_path: Path) -> None:
+    config = toy_config(tmp_path, "gp", "model", shares=(3.0, 1.0), iterations=2, batch_size=1000)
+    result = evolve(config, ToyOperator(anywhere, "gp"), ToyOperator(lambda parent, rng: None, "model"))
+    counts = result.summary["operators"]
+    assert counts["gp"]["proposed"] + counts["model"]["proposed"] == 2000
+    assert 1400 < counts["gp"]["proposed"] < 1600
+    assert (counts["model"]["applied_percent"], counts["gp"]["applied_percent"]) == (0.0, 100.0)
+
+
+# --- phases and refusals ----------------------------------------------------------------------------------------------
+
+
+def test_second_phase_continues_the_directory_with_other_operators(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    evolve(toy_config(out, "gp", iterations=3), ToyOperator(anywhere, "gp"))
+    after_first = (out / "admitted.jsonl").read_bytes()
+    both = [ToyOperator(anywhere, "gp"), ToyOperator(anywhere, "model")]
+    result = evolve(toy_config(out, "gp", "model", iterations=5), *both, resume=True)
+    assert (out / "admitted.jsonl").read_bytes().startswith(after_first)
+    first, second = result.summary["phases"]
+    assert (first["first_iteration"], first["last_iteration"], list(first["operators"])) == (1, 3, ["gp"])
+    assert (second["first_iteration"], second["last_iteration"]) == (4, 5)
+    assert second["operators"]["gp"]["proposed"] + second["operators"]["model"]["proposed"] == 32
+    assert second["operators"]["model"]["admitted"] > 0
+    assert result.summary["operators"]["gp"]["proposed"] == 48 + second["operators"]["gp"]["proposed"]
+    assert read_json(out / "config.json")["operators"] == ["gp", "model"]
+    assert [line["phase"] for line in read_jsonl(out / "metrics.jsonl")] == [1, 1, 1, 1, 2, 2]
+
+    # A pipeline that was killed makes all its calls again: what is done is done.
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    again = evolve(toy_config(out, "gp", iterations=3), ToyOperator(anywhere, "gp"), resume=True)
+    assert again.summary == result.summary
+    evolve(toy_config(out, "gp", "model", iterations=5), *both, resume=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_other_operators_wait_for_the_end_of_a_phase(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def stop_in_the_third(parent: str, rng: np.random.Generator) -> str:
+        if len(operator.parents) > 2 * 16:
+            raise KeyboardInterrupt
+        return anywhere(parent, rng)
+
+    operator = ToyOperator(stop_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        evolve(toy_config(out, iterations=4), operator)
+    config = (out / "config.json").read_bytes()
+    with pytest.raises(
+        ElmError, match=r"2 iterations old, does iterations 1 to 4 with operators = \['toy'\], not \['gp'\]"
+    ):
+        evolve(toy_config(out, "gp", iterations=9), ToyOperator(anywhere, "gp"), resume=True)
+    assert (out / "config.json").read_bytes() == config
+    done = evolve(toy_config(out, iterations=4), ToyOperator(anywhere), resume=True)
+    assert done.summary["iterations"] == 4
+    with pytest.raises(ElmError, match=r"with operators = \['toy'\], not \['gp'\]"):
+        evolve(toy_config(out, "gp", iterations=3), ToyOperator(anywhere, "gp"), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 1), ("terrain", "Tunnel"), ("batch_size", 17), ("duration", 3.0), ("seeds", ("square", "radial"))],
+)
+def test_resuming_with_another_setting_names_it(tmp_path: Path, name: str, value: Any) -> None:
+    out = tmp_path / "run"
+    config = toy_config(out, iterations=1)
+    evolve(config, ToyOperator(anywhere))
+    with pytest.raises(ElmError, match=f"was started with {name} = "):
+        evolve(dataclasses.replace(config, **{name: value}), ToyOperator(anywhere), resume=True)
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        evolve(toy_config(tmp_path / str(seed), seed=seed), ToyOperator(anywhere))
+    assert (tmp_path / "0" / "admitted.jsonl").read_bytes() != (tmp_path / "1" / "admitted.jsonl").read_bytes()
+
+
+def test_record_of_another_version_is_refused(tmp_path: Path) -> None:
+    evolve(toy_config(tmp_path), ToyOperator(anywhere))
+    records = list(read_jsonl(tmp_path / "admitted.jsonl"))
+    worse = {**records[1], "id": len(records), "fitness": -1.0}
+    for bad in (worse, {**worse, "archive": "radial"}, {"id": len(records)}, {**records[1], "fitness": 99.0}):
+        with pytest.raises(
+            ElmError, match=rf"Line {len(records) + 1} of admitted.jsonl was not written by this version"
+        ):
+            rebuild_archives([*records, bad], ["square"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"terrain": "Swamp"}, r"terrain has 'Swamp'; expected one of Flat, LeftWall"),
+        ({"seeds": ("square", "cube")}, r"seeds has 'cube'; expected one of square"),
+        ({"seeds": ()}, r"seeds is \[\]; expected one or more names"),
+        ({"operators": ("gp", "gp")}, r"operators is \['gp', 'gp'\]; .* each once"),
+        ({"iterations": -1}, r"iterations is -1; expected 0 or more"),
+        ({"batch_size": 0}, r"batch_size is 0; expected 1 or more"),
+        ({"checkpoint_every": 0}, r"checkpoint_every is 0"),
+        ({"seed": -1}, r"seed is -1"),
+        ({"duration": float("nan")}, r"duration is nan; expected more than 0 simulated seconds"),
+        ({"n_jobs": 0}, r"n_jobs is 0; expected -1 \(one a core\) or 1 or more"),
+        ({"shares": (1.0, 2.0)}, r"shares is \[1.0, 2.0\]; expected one number above 0 for each of the 1"),
+        ({"shares": (0.0,)}, r"shares is \[0.0\]"),
+    ],
+)
+def test_settings_are_checked_at_the_door(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        EvolveConfig(out=Path("never"), **settings)
+
+
+def test_missing_model_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ElmError, match="no-such-model"):
+        run_evolve(config_of(tmp_path / "run", operators=("gp", str(tmp_path / "no-such-model"))))
+    assert not (tmp_path / "run").exists()
+
+
+def test_operators_of_one_name_could_not_be_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"named \['toy', 'toy'\]; expected one for each of \['a', 'b'\], with distinct"
+    ):
+        evolve(toy_config(tmp_path / "run", "a", "b"), ToyOperator(anywhere), ToyOperator(anywhere))
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_shows_each_iteration_once_even_after_a_resume(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    flags = {"out": out, "seeds": ("square",), "batch_size": 4, "duration": 0.5, "progress": False}
+    run_evolve(EvolveConfig(iterations=3, **flags))
+    run_evolve(EvolveConfig(iterations=5, resume=True, **flags))
+    events = EventAccumulator(str(out / "tensorboard")).Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("maps/niches")]
+    expected = [(line["iteration"], line["niches"]) for line in read_jsonl(out / "metrics.jsonl") if line["iteration"]]
+    assert shown == expected

@@ -1,0 +1,356 @@
+"""A run that is killed, starved of disk or damaged, and resumed, must end as if nothing had happened.
+
+As a script this file is the run itself: ``python test_resume.py MODE FOLDER``. Mode "gp" is the real thing (GP, sandbox,
+physics); the other modes evolve toy programs, which is the same loop and the same files in a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elm_rl.errors import ElmError
+from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution, run_evolve
+from elm_rl.mutation.operator import Child
+from elm_rl.runs.checkpoint import AppendLog, load_checkpoint
+from elm_rl.runs.run_directory import can_resume, read_json, read_jsonl
+from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError
+from sodarace_gym.walkers.walker import Muscle, WalkerDesign
+
+ITERATIONS = 3
+LOG = "admitted.jsonl"
+# The packages need not be installed: the script finds them where the tests did.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+class ToyEvaluator:
+    """Scores a text by its digest; three in ten are invalid."""
+
+    def evaluate(self, programs: Sequence[str], terrain: object) -> list[Evaluation]:
+        return [self._score(program) for program in programs]
+
+    def _score(self, program: str) -> Evaluation:
+        rng = np.random.default_rng(list(hashlib.sha256(program.encode()).digest()))
+        if "#" in program and rng.random() < 0.3:
+            return Evaluation(error=EvaluationError("runtime_error", "bad luck"))
+        height, width, mass, fitness = (float(x) for x in rng.uniform((0, 0, 0, 0), (24, 30, 350, 20)))
+        design = WalkerDesign(((0.0, 0.0), (width, height)), (Muscle(0, 1),))
+        return Evaluation(fitness, fitness, height, width, mass, design)
+
+
+class ToyOperator:
+    """Puts a number behind the program, drawn from so few that walkers come again."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
+        return [Child(f"{parent.split('#')[0]}# {rng.integers(300)}", self.name, "count") for parent in parents]
+
+
+def toy_run(folder: Path) -> EvolutionResult:
+    """Two phases, the second with two operators; started, or resumed from wherever it was killed."""
+    first = EvolveConfig(out=folder, iterations=1, batch_size=10, progress=False)
+    second = dataclasses.replace(first, iterations=ITERATIONS, operators=("gp", "model"), shares=(0.7, 0.3))
+    evaluator: Any = ToyEvaluator()
+    run_evolution(first, [ToyOperator("gp")], evaluator, resume=can_resume(folder))
+    return run_evolution(second, [ToyOperator("gp"), ToyOperator("model")], evaluator, resume=True)
+
+
+def gp_run(folder: Path) -> None:
+    run_evolve(
+        EvolveConfig(
+            out=folder,
+            iterations=6,
+            batch_size=16,
+            duration=2.0,
+            n_jobs=1,
+            progress=False,
+            resume=can_resume(folder),
+        )
+    )
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All that two runs with the same seed must agree on."""
+    metrics = [{**line, "timing": None} for line in read_jsonl(folder / "metrics.jsonl")]
+    summary = {**read_json(folder / "summary.json"), "timing": None}
+    programs, designs = (folder / "admitted.jsonl").read_bytes(), (folder / "designs.bin").read_bytes()
+    return {"programs": programs, "designs": designs, "metrics": metrics, "summary": summary}
+
+
+def saved_iteration(folder: Path) -> int:
+    """The iteration of the newest whole checkpoint; -1 when there is none."""
+    found: list[int] = []
+    load_checkpoint(folder, lambda state: found.append(state["iteration"]))
+    return found[-1] if found else -1
+
+
+def logged_iteration(folder: Path) -> int:
+    """The last iteration whose line of metrics is whole; -1 when there is none."""
+    path = folder / "metrics.jsonl"
+    return max((line["iteration"] for line in read_jsonl(path)), default=-1) if path.exists() else -1
+
+
+@pytest.fixture(scope="module")
+def unkilled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("unkilled") / "run"
+    toy_run(folder)
+    result = outcome(folder)
+    assert result["summary"]["iterations"] == ITERATIONS
+    assert len(result["programs"].splitlines()) > 20
+    return result
+
+
+def copy_of_run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    toy_run(folder)
+    return folder
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+
+def die_at(step: int) -> None:
+    """Arms this process to kill itself at the given operation on files, half-written appends included."""
+    left = [step]
+
+    def count() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **keywords: Any) -> Any:
+            count()
+            return function(*args, **keywords)
+
+        return wrapper
+
+    append = AppendLog.append
+
+    def half_append(log: AppendLog, data: bytes) -> None:
+        if left[0] == 1:
+            append(log, data[: len(data) // 2])
+        count()
+        append(log, data)
+
+    for name in ("replace", "fsync", "truncate"):
+        setattr(os, name, counted(getattr(os, name)))
+    setattr(AppendLog, "append", half_append)  # noqa: B010 (a type checker allows it only so)
+
+
+def forked(action: Callable[[], object]) -> int:
+    """Runs `action` in a child of this process, which has everything imported already; returns the wait status."""
+    child = os.fork()
+    if child == 0:
+        try:
+            action()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
+
+
+def kill_everywhere(folder: Path) -> Iterator[dict[str, Any]]:
+    """Kills a run at its first operation on files, another at its second and so on, and resumes each."""
+    toy_run(folder.with_name("warm-up"))  # what is slow the first time, the forks then inherit
+    for step in range(1, 1000):
+        shutil.rmtree(folder, ignore_errors=True)
+
+        def killed(step: int = step) -> None:
+            die_at(step)
+            toy_run(folder)
+
+        if forked(killed) == 0:
+            return  # it did not come to that many operations
+        saved, logged = saved_iteration(folder), logged_iteration(folder)
+
+        def killed_again(step: int = step) -> None:
+            die_at(1 + step % 9)  # while it cuts back its logs, or soon after
+            toy_run(folder)
+
+        if step % 5 == 0:
+            forked(killed_again)
+        status = forked(lambda: toy_run(folder))
+        digest = hashlib.sha256(repr(outcome(folder)).encode()).hexdigest() if status == 0 else f"status {status}"
+        yield {"step": step, "saved": saved, "logged": logged, "digest": digest}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_every_file_operation_and_resumed_is_the_unkilled_run(
+    tmp_path: Path, unkilled: dict[str, Any]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, __file__, "everywhere", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    kills = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(kills) > 12 * ITERATIONS
+    expected = hashlib.sha256(repr(unkilled).encode()).hexdigest()
+    assert [kill for kill in kills if kill["digest"] != expected] == []
+    assert [kill for kill in kills if kill["saved"] < kill["logged"] - 1] == [], "more than one iteration was lost"
+
+
+def test_real_run_killed_at_random_moments_is_the_unkilled_run(tmp_path: Path) -> None:
+    gp_run(tmp_path / "unkilled")
+    folder, moments = tmp_path / "killed", random.Random(7)
+    kills = 0
+    for attempt in range(20):
+        command = [sys.executable, __file__, "gp", str(folder)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        # Two more iterations to each kill: the run is killed all along its way.
+        while process.poll() is None and logged_iteration(folder) < 2 * attempt + 1:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0.0, 0.03))
+        process.kill()
+        _, stderr = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, stderr.decode()
+        kills += 1
+        assert saved_iteration(folder) >= logged_iteration(folder) - 1
+    assert kills >= 1
+    assert outcome(folder) == outcome(tmp_path / "unkilled")
+
+
+# --- disk full ------------------------------------------------------------------------------------------------------
+
+
+LIMITS = (100, 3_000, 6_000, 12_000)
+"""Bytes that a file may grow to: the versions, the seeds and the records of two iterations are too much for one each."""
+
+
+def test_files_that_cannot_grow_say_so_and_lose_nothing(tmp_path: Path, unkilled: dict[str, Any]) -> None:
+    done = subprocess.run(
+        [sys.executable, __file__, "limits", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    sentences = done.stdout.splitlines()
+    assert len(sentences) == len(LIMITS)
+    assert all(sentence.startswith("The disk is full: '") for sentence in sentences), sentences
+    assert [sentence.split("'")[1].rpartition("/")[2] for sentence in sentences] == ["versions.json"] + 3 * [LOG]
+    for limit in LIMITS:
+        folder = tmp_path / str(limit)
+        log = folder / "admitted.jsonl"
+        assert unkilled["programs"].startswith(log.read_bytes() if log.exists() else b"")
+        assert not list(folder.glob(".*.tmp"))
+        toy_run(folder)
+        assert outcome(folder) == unkilled
+
+
+def test_full_file_system_says_so_and_loses_nothing(tmp_path: Path, unkilled: dict[str, Any]) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=36k tmpfs '{disk}'"
+    # A mount of its own in a name space of its own: nothing outside this process sees it, and it needs no rights.
+    space = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*space, mount], capture_output=True).returncode:
+        pytest.skip("this system lets no one mount a small disk to fill")
+    script = f"{mount} && exec '{sys.executable}' '{__file__}' full '{disk}'"
+    done = subprocess.run([*space, script], capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    sentence, digest = done.stdout.splitlines()
+    assert sentence.startswith("The disk is full: '")
+    assert digest == hashlib.sha256(repr(unkilled).encode()).hexdigest()
+
+
+# --- damaged --------------------------------------------------------------------------------------------------------
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, unkilled: dict[str, Any]) -> None:
+    folder = copy_of_run(tmp_path)
+    checkpoint = folder / "checkpoint.json"
+    checkpoint.write_bytes(checkpoint.read_bytes().replace(b'"iteration": 3', b'"iteration": 2'))
+    with pytest.warns(UserWarning, match="does not match its digest; the run goes on from the checkpoint before it"):
+        assert saved_iteration(folder) == ITERATIONS - 1
+    toy_run(folder)
+    assert outcome(folder) == unkilled
+
+
+def test_damaged_log_is_noticed_and_the_checkpoint_before_it_is_tried(tmp_path: Path, unkilled: dict[str, Any]) -> None:
+    folder = copy_of_run(tmp_path)
+    log = folder / "admitted.jsonl"
+    log.write_bytes(log.read_bytes()[:-1])  # only the newest checkpoint knows the last record
+    with pytest.warns(UserWarning, match="admitted.jsonl' is damaged"):
+        toy_run(folder)
+    assert outcome(folder) == unkilled
+
+
+def test_no_usable_checkpoint_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None:
+    folder = copy_of_run(tmp_path)
+    (folder / "checkpoint.json").write_bytes(b"\xff\x00")
+    (folder / "checkpoint.previous.json").write_text('{"sha256": "0", "state": {}}')
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(
+        ElmError, match=r"No checkpoint in .* can be used .*restore the folder.*or start a new run"
+    ) as failure:
+        toy_run(folder)
+    assert "\n" not in str(failure.value)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_lost_checkpoints_do_not_cost_the_log(tmp_path: Path) -> None:
+    folder = copy_of_run(tmp_path)
+    (folder / "checkpoint.json").unlink()
+    (folder / "checkpoint.previous.json").unlink()
+    programs = (folder / "admitted.jsonl").read_bytes()
+    with pytest.raises(ElmError, match="holds the log of a run but no checkpoint"):
+        toy_run(folder)
+    assert (folder / "admitted.jsonl").read_bytes() == programs
+
+
+def main(mode: str, folder: Path) -> None:
+    if mode == "gp":
+        gp_run(folder)
+    elif mode == "everywhere":
+        # A killed process loses nothing that the system has, only a power cut would: so there is nothing to wait for.
+        setattr(os, "fsync", lambda descriptor: None)  # noqa: B010
+        for kill in kill_everywhere(folder):
+            print(json.dumps(kill))
+    elif mode == "limits":
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails, as it does on a full disk
+        for limit in LIMITS:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            try:
+                toy_run(folder / str(limit))
+            except ElmError as error:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                print(error)
+    elif mode == "full":
+        run = folder / "run"
+        try:
+            toy_run(run)
+        except ElmError as error:
+            print(error, flush=True)
+        subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True)
+        toy_run(run)
+        print(hashlib.sha256(repr(outcome(run)).encode()).hexdigest())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

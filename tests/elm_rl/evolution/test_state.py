@@ -1,0 +1,29 @@
+"""The state of an evolution: the paper's map, and what makes two designs one."""
+
+from __future__ import annotations
+
+from elm_rl.evolution.state import design_key, make_archive
+from sodarace_gym.walkers.walker import Muscle, WalkerDesign
+
+
+def test_designs_differ_in_every_part_of_their_key() -> None:
+    base = WalkerDesign(((0.0, 0.0), (1.0, 2.0), (3.0, 0.5)), (Muscle(0, 1), Muscle(1, 2, False, 0.1, 0.2)))
+    joints, muscles = base.joints, base.muscles
+    others = [
+        WalkerDesign((*joints[:2], (3.0, 0.25)), muscles),
+        WalkerDesign(joints, (muscles[1], muscles[0])),
+        WalkerDesign(joints, muscles[:1]),
+        *(
+            WalkerDesign(joints, (muscles[0], muscles[1]._replace(**change)))
+            for change in ({"a": 0}, {"b": 0}, {"distance_only": True}, {"amplitude": 0.2}, {"phase": 0.1})
+        ),
+    ]
+    assert len({design_key(design) for design in (base, *others)}) == 9
+    assert design_key(WalkerDesign(tuple(joints), tuple(muscles))) == design_key(base)
+
+
+def test_archive_is_the_papers_map() -> None:
+    archive = make_archive()
+    assert archive.cells == 1728
+    assert archive.index_of_single((24.0, 30.0, 10_000.0)) == 1727
+    assert archive.index_of_single((0.0, 0.0, 0.0)) == 0

@@ -1,0 +1,298 @@
+"""The mutation model: it is taught and asked in one layout, repeats exactly, and fails as a Child, never as an exception."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elm_rl.errors import ConfigError, ElmError
+from elm_rl.evolution.seeds import load_seed
+from elm_rl.models.language_model import load_language_model, make_model, save_language_model, train_tokenizer
+from elm_rl.mutation import language_model, training
+from elm_rl.mutation.examples import (
+    FORMATS,
+    MutationExample,
+    encode_example,
+    encode_prompt,
+    format_example,
+    mutation_examples,
+    read_completion,
+    write_completion,
+)
+from elm_rl.mutation.gp.operator import GPMutation
+from elm_rl.mutation.language_model import MUTATION_FILE, LanguageModelMutation
+from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE
+from elm_rl.mutation.patch import PatchError
+from elm_rl.mutation.training import (
+    MutationModelConfig,
+    MutationTrainingConfig,
+    run_mutation_training,
+    train_mutation_model,
+)
+
+
+@pytest.fixture(scope="module")
+def triples() -> list[MutationExample]:
+    """Children that genetic programming makes of two seeds, of eight lineages."""
+    rng, examples = np.random.default_rng(0), []
+    for name in ("square", "cppn_fixed"):
+        parent = load_seed(name)
+        for i, child in enumerate(GPMutation().mutate([parent] * 40, rng)):
+            assert child.program is not None
+            examples.append(MutationExample(parent, child.message, child.program, f"0/{name}/{i % 4}"))
+    return examples
+
+
+@pytest.fixture(scope="module")
+def trained(triples: list[MutationExample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model after a few steps; what it writes is mostly nonsense, which is what these tests want."""
+    folder = tmp_path_factory.mktemp("mutation_model")
+    config = MutationModelConfig(size="0.1M", vocab_size=400, context=384, max_steps=6, batch_size=8, held_out=0.2)
+    result = train_mutation_model(triples, folder, config)
+    assert result.steps == 6
+    assert result.held_out_loss is not None
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def write_records(folder: Path, triples: Sequence[MutationExample]) -> None:
+    """Writes triples as the admitted programs of an evolution run."""
+    records: list[dict[str, Any]] = []
+    ids: dict[str, int] = {}
+    for triple in triples:
+        for text, parent in ((triple.parent, None), (triple.child, triple.parent)):
+            if text not in ids:
+                ids[text] = len(records)
+                root = int(triple.lineage.rpartition("/")[2])
+                message = "" if parent is None else triple.message
+                parent_id = None if parent is None else ids[parent]
+                record = {"id": ids[text], "archive": "square", "program": text, "parent": parent_id}
+                records.append({**record, "message": message, "root": root, "iteration": len(records) // 10})
+    folder.mkdir()
+    (folder / "admitted.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_the_same_generator_gives_the_same_children_and_touches_no_global_state(trained: Path) -> None:
+    operator = LanguageModelMutation(trained, max_new_tokens=40)
+    parents = [load_seed("square"), load_seed("cppn_fixed"), load_seed("square")]
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = operator.mutate(parents, np.random.default_rng(1))
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(5)
+    assert operator.mutate(parents, np.random.default_rng(1)) == first
+    assert operator.mutate(parents, np.random.default_rng(2)) != first
+    assert len(first) == 3
+    for child in first:
+        assert child.operator == operator.name
+        assert child.message in dict(COMMIT_MESSAGES)
+        assert child.applied == (child.program is not None)
+
+
+def test_an_example_learnt_by_heart_comes_back_in_every_format(triples: list[MutationExample], tmp_path: Path) -> None:
+    """Only if training and inference agree on the layout can it."""
+    example = dataclasses.replace(triples[0], message=SMALL_MESSAGE)
+    for format in FORMATS:
+        folder = tmp_path / format
+        config = MutationModelConfig(
+            format=format, size="0.1M", vocab_size=1024, max_steps=50, batch_size=2, held_out=0.0, learning_rate=1e-2,
+            learn_parents=False,
+        )  # fmt: skip
+        train_mutation_model([example] * 2, folder, config)
+        operator = LanguageModelMutation(folder, temperature=0.0)
+        assert operator.format == format
+        children = operator.mutate([example.parent] * 8, np.random.default_rng(0))
+        learnt = [child for child in children if child.message == SMALL_MESSAGE]
+        assert learnt
+        for child in learnt:
+            assert child.program == example.child
+            assert (child.diff is None) == (format == "whole")
+
+
+def test_answers_become_children_or_failures(
+    trained: Path, triples: list[MutationExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = triples[0]
+    operator = LanguageModelMutation(trained, "search_replace")
+    answers = [write_completion(example.parent, example.child, "search_replace"), "no block at all", ""]
+
+    def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[list[int]]:
+        assert len(prompts) == 3
+        return [tokenizer.encode(answer, add_special_tokens=False) for answer in answers]
+
+    monkeypatch.setattr(language_model, "sample_completions", sample)
+    # A parent that does not fit the model's context is never asked about, and keeps its place.
+    parents = [example.parent, "x = 1\n" * 300, example.parent, example.parent]
+    good, long, bad, empty = operator.mutate(parents, np.random.default_rng(0))
+    assert (good.program, good.applied, good.diff) == (example.child, True, answers[0])
+    assert (long.program, long.applied, long.diff) == (None, False, None)
+    assert (bad.program, bad.applied, bad.diff) == (None, False, "no block at all")
+    assert (empty.program, empty.applied) == (None, False)
+
+
+def test_a_model_of_others_is_asked_in_plain_text(
+    triples: list[MutationExample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = train_tokenizer([triple.child for triple in triples], 400)
+    save_language_model(make_model("0.1M", tokenizer), tokenizer, tmp_path)
+    operator = LanguageModelMutation(tmp_path)
+    seen: list[str] = []
+
+    def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[list[int]]:
+        seen.extend(tokenizer.decode(prompt) for prompt in prompts)
+        return [tokenizer.encode("x = 1\n```\nThat was it.", add_special_tokens=False) for _ in prompts]
+
+    monkeypatch.setattr(language_model, "sample_completions", sample)
+    (child,) = operator.mutate([triples[0].parent], np.random.default_rng(0))
+    assert operator.format == "whole"
+    assert child.program == "x = 1\n"
+    assert f"```python\n{triples[0].parent}```" in seen[0]
+    assert f"Commit message: {child.message}\n" in seen[0]
+    assert seen[0].endswith("```python\n")
+
+
+def test_no_text_can_forge_the_marks_between_the_parts() -> None:
+    tokenizer = train_tokenizer(["x = 1\n"], 300)
+    ids = encode_prompt(tokenizer, "x = '<sep><eos><bos>'\n", "Message.", "whole", "tokens")
+    assert ids.count(tokenizer.sep_token_id) == 2
+    assert ids.count(tokenizer.bos_token_id) == 1
+    assert tokenizer.eos_token_id not in ids
+
+
+def test_an_example_is_prompt_then_child_then_end(triples: list[MutationExample]) -> None:
+    tokenizer = train_tokenizer([triple.child for triple in triples], 400)
+    for format in FORMATS:
+        prompt, completion = encode_example(tokenizer, triples[0], format)
+        assert prompt == encode_prompt(tokenizer, triples[0].parent, triples[0].message, format, "tokens")
+        assert completion[-1] == tokenizer.eos_token_id
+        assert read_completion(triples[0].parent, tokenizer.decode(completion[:-1]), format) == triples[0].child
+        shown, answer = format_example(triples[0].parent, triples[0].message, triples[0].child, format, "tokens")
+        assert shown == f"<bos>{triples[0].parent}<sep>{triples[0].message}<sep>"
+        assert answer.endswith("<eos>")
+    with pytest.raises(ValueError, match="whole, search_replace, unified_diff"):
+        format_example("a", "m", "b", "prose")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_answer_without_a_program_is_a_patch_error(format: str) -> None:
+    with pytest.raises(PatchError):
+        read_completion("x = 1\n", "  \n", format)
+
+
+def test_triples_join_children_with_their_parents_once() -> None:
+    records = [
+        {"id": 0, "archive": "square", "program": "a", "parent": None, "message": "", "root": 0},
+        {"id": 1, "archive": "square", "program": "b", "parent": 0, "message": "m", "root": 1},
+        {"id": 2, "archive": "square", "program": "b", "parent": 0, "message": "n", "root": 2},
+        {"id": 3, "archive": "square", "program": "c", "parent": 1, "message": "m", "root": 1},
+        {"id": 4, "archive": "square", "program": "d", "parent": 77, "message": "m", "root": 1},
+    ]
+    found = mutation_examples(records, run=2)
+    assert [(t.parent, t.message, t.child, t.lineage) for t in found] == [
+        ("a", "m", "b", "2/square/1"),
+        ("b", "m", "c", "2/square/1"),
+    ]
+
+
+def test_training_learns_and_a_finished_run_is_reused(triples: list[MutationExample], tmp_path: Path) -> None:
+    run, out = tmp_path / "evolution", tmp_path / "model"
+    write_records(run, triples)
+    config = MutationTrainingConfig(
+        evolution=(run,), out=out, size="0.1M", vocab_size=400, context=384, max_steps=20, batch_size=8, held_out=0.3
+    )
+    first = run_mutation_training(config)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses[-1] < losses[0] - 0.5
+    assert json.loads((out / MUTATION_FILE).read_text()) == {"format": "whole"}
+    _, tokenizer = load_language_model(out)
+    assert len(tokenizer) <= 400
+    written = (out / "model.safetensors").stat().st_mtime_ns
+    assert run_mutation_training(config) == first
+    assert (out / "model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(ElmError, match="max_steps"):
+        run_mutation_training(MutationTrainingConfig(**{**config.__dict__, "max_steps": 21}))
+
+
+@pytest.mark.parametrize("learn_parents", [False, True])
+def test_the_loss_is_on_the_child_and_if_so_set_on_the_parent(
+    learn_parents: bool, triples: list[MutationExample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(model: Any, tokenizer: Any, examples: Any, *_: Any, held_out: Any, **__: Any) -> None:
+        texts = {(t.parent, t.message, t.child) for t in triples}
+        assert len(examples) + len(held_out) == len(triples)
+        assert 0 < len(held_out) <= 0.3 * len(triples)
+        for part, given_whole in ((examples, not learn_parents), (held_out, True)):
+            for prompt, completion in part:
+                assert prompt[0] == tokenizer.bos_token_id
+                assert completion[-1] == tokenizer.eos_token_id
+                assert (prompt[-1] == tokenizer.sep_token_id) == given_whole
+                assert given_whole or len(prompt) == 1
+                assert tuple(tokenizer.decode([*prompt[1:], *completion[:-1]]).split("<sep>")) in texts
+
+    monkeypatch.setattr(training, "train_causal_lm", train)
+    config = MutationModelConfig(size="0.1M", vocab_size=400, held_out=0.3, learn_parents=learn_parents)
+    train_mutation_model(triples, tmp_path, config)
+
+
+def test_a_run_that_went_on_can_train_the_same_model_again(triples: list[MutationExample], tmp_path: Path) -> None:
+    run = tmp_path / "evolution"
+    write_records(run, triples)
+    lines = (run / "admitted.jsonl").read_text().splitlines(keepends=True)
+    until = json.loads(lines[40])["iteration"]
+    config = MutationTrainingConfig(
+        evolution=(run,), out=tmp_path / "model", size="0.1M", vocab_size=400, max_steps=1, until_iteration=until
+    )
+    (run / "admitted.jsonl").write_text("".join(line for line in lines if json.loads(line)["iteration"] <= until))
+    first = run_mutation_training(config)
+    (run / "admitted.jsonl").write_text("".join(lines))
+    assert run_mutation_training(config) == first
+    with pytest.raises(ElmError, match="until_iteration"):
+        run_mutation_training(dataclasses.replace(config, until_iteration=None))
+
+
+def test_there_is_a_sentence_for_every_mistake(tmp_path: Path, trained: Path) -> None:
+    with pytest.raises(ElmError, match=r"admitted\.jsonl"):
+        run_mutation_training(MutationTrainingConfig(evolution=(tmp_path,), out=tmp_path / "out"))
+    with pytest.raises(ElmError, match="let evolution run for longer"):
+        train_mutation_model([], tmp_path / "out", MutationModelConfig())
+    with pytest.raises(ConfigError, match="whole, search_replace, unified_diff"):
+        MutationModelConfig(format="prose")
+    with pytest.raises(ConfigError, match=r"0\.1M"):
+        MutationModelConfig(size="7B")
+    with pytest.raises(ConfigError, match="temperature"):
+        LanguageModelMutation(trained, temperature=-1)
+    with pytest.raises(ConfigError, match="prose"):
+        LanguageModelMutation(trained, "prose")
+    with pytest.raises(ElmError, match="no model folder"):
+        LanguageModelMutation(tmp_path / "nowhere")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for file in trained.iterdir():
+        if file.is_file():
+            (damaged / file.name).write_bytes(file.read_bytes())
+    (damaged / MUTATION_FILE).write_text('{"format": "prose"}')
+    with pytest.raises(ElmError, match="names no known format"):
+        LanguageModelMutation(damaged)
+
+
+def test_damaged_records_are_named(tmp_path: Path) -> None:
+    run = tmp_path / "evolution"
+    run.mkdir()
+    (run / "admitted.jsonl").write_text('{"id": 0}\n')
+    with pytest.raises(ElmError, match="damaged"):
+        run_mutation_training(MutationTrainingConfig(evolution=(run,), out=tmp_path / "out"))

@@ -1,0 +1,370 @@
+"""The vector environment: single environments bit for bit, each program and walker once, and nothing brings it down."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sodarace_gym
+from sodarace_gym.envs import vector
+from sodarace_gym.envs.env import SodaraceEnv
+from sodarace_gym.envs.random_terrain import RandomTerrainEnv
+from sodarace_gym.envs.spaces import WalkerPrograms
+from sodarace_gym.envs.vector import RandomTerrainVectorEnv, SodaraceVectorEnv
+from sodarace_gym.errors import ERROR_KINDS
+from sodarace_gym.evaluation import evaluator as evaluator_module
+from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.registration import ENVIRONMENT_IDS
+from sodarace_gym.terrains.terrain import make_terrain
+from tests.sodarace_gym.sample_walkers import random_designs, wheel
+
+T = TypeVar("T")
+
+SHORT = 0.5  # s of walking: enough to move
+ID = "Sodarace-Bumpy-v0"
+GOOD = [design.to_program() for design in random_designs(seed=31, count=6)]
+# A failure of each sort among the good ones, a twin, and things that are no text at all.
+MIXED = [
+    GOOD[0],
+    "def",
+    GOOD[1],
+    GOOD[0],
+    None,
+    "def make_walker():\n    return walker_creator().get_walker()",
+    GOOD[2],
+    3.5,
+]
+HOSTILE = Path(__file__).resolve().parents[1] / "programs" / "hostile_programs"
+HANG_SECONDS = 300.0  # a hang is what is looked for; a busy machine is not
+
+
+def make(num_envs: int, **kwargs: Any) -> SodaraceVectorEnv:
+    envs = gym.make_vec(ID, num_envs=num_envs, **({"duration": SHORT} | kwargs))
+    assert isinstance(envs, SodaraceVectorEnv)
+    return envs
+
+
+def make_sync(num_envs: int, mode: str = "NextStep", **kwargs: Any) -> gym.vector.VectorEnv:
+    return gym.make_vec(
+        ID, num_envs=num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode},
+        **({"duration": SHORT} | kwargs),
+    )  # fmt: skip
+
+
+def identical(one: Any, other: Any) -> bool:
+    """Whether two values are of the same types, the same keys in the same order, and equal to the last bit."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(identical(one[key], other[key]) for key in one)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(map(identical, one, other))
+    if isinstance(one, np.ndarray):
+        if one.dtype != other.dtype or one.shape != other.shape:
+            return False
+        if one.dtype == object:
+            return identical(one.tolist(), other.tolist())
+        return one.tobytes() == other.tobytes()
+    return bool(one == other)
+
+
+def within_time(function: Callable[[], T]) -> T:
+    """Runs a function in a thread and fails if it hangs or raises."""
+    results: list[T] = []
+    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
+    thread.start()
+    thread.join(HANG_SECONDS)
+    assert not thread.is_alive(), "the vector environment hangs"
+    return results[0]
+
+
+def play(envs: gym.vector.VectorEnv, batches: list[list[Any]]) -> list[Any]:
+    told: list[Any] = [envs.reset(seed=5)]
+    told += [envs.step(tuple(batch)) for batch in batches]
+    told += [envs.reset(seed=[None, *range(envs.num_envs - 1)], options={"terrain_seed": 4})]
+    told += [envs.step(tuple(batch)) for batch in batches]
+    envs.close()
+    return told
+
+
+# ------------------------------------------------------------------------------------------- single environments
+
+
+def test_256_environments_are_256_single_ones() -> None:
+    rng = np.random.default_rng(8)
+    programs = [*MIXED, *[design.to_program() for design in random_designs(seed=32, count=40)]]
+    actions = tuple(programs[k] for k in [*range(len(programs)), *rng.integers(len(programs), size=256)][:256])
+    native, sync = make(256), make_sync(256)
+    for envs in (native, sync):
+        envs.told = [envs.reset(seed=1), envs.step(actions), envs.step(actions)]
+        envs.close()
+    assert identical(native.told, sync.told)
+    rewards = native.told[1][1]
+    assert (rewards[: len(programs)] > 0).sum() > 20
+    single = SodaraceEnv("Bumpy", duration=SHORT)
+    for k in range(0, 256, 37):
+        single.reset()
+        assert single.step(actions[k])[1] == rewards[k]
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_every_mode_is_that_of_gymnasium(mode: str) -> None:
+    batches = [MIXED, MIXED[::-1], MIXED[3:] + MIXED[:3]]
+    assert identical(
+        play(make(8, autoreset_mode=mode, invalid_reward=-1.0), batches),
+        play(make_sync(8, mode, invalid_reward=-1.0), batches),
+    )
+
+
+def test_each_environment_draws_its_own_terrains() -> None:
+    programs = [design.to_program() for design in random_designs(seed=12, count=4)]
+    native = gym.make_vec("Sodarace-Random-v0", num_envs=4, duration=SHORT, families=["Hills", "Gaps"])
+    assert type(native) is RandomTerrainVectorEnv
+    single = [lambda: RandomTerrainEnv(families=["Hills", "Gaps"], duration=SHORT)] * 4
+    sync = gym.vector.SyncVectorEnv(single)
+    told = [[envs.reset(seed=3), *(envs.step(tuple(programs)) for _ in range(4))] for envs in (native, sync)]
+    assert identical(told[0], told[1])
+    assert len({*told[0][0][1]["terrain_seed"].tolist(), *told[0][2][4]["terrain_seed"].tolist()}) > 4
+    native.close()
+    sync.close()
+
+
+def test_without_autoreset_a_mask_says_who_is_reset() -> None:
+    mask = np.array([True, False, True])
+    told = []
+    for envs in (make(3, autoreset_mode=AutoresetMode.DISABLED), make_sync(3, "Disabled")):
+        assert envs.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+        told.append([envs.reset(seed=2), envs.step(tuple(GOOD[:3]))])
+        told[-1].append(envs.reset(options={"reset_mask": mask, "terrain_seed": 9}))
+        with pytest.raises((AssertionError, gym.error.ResetNeeded)):
+            envs.step(tuple(GOOD[:3]))  # the second is still over
+        told[-1].append(envs.reset())
+        envs.close()
+    assert identical(told[0], told[1])
+
+
+def test_processes_agree() -> None:
+    asynchronous = gym.make_vec(ID, num_envs=2, vectorization_mode="async", duration=SHORT)
+    native = make(2)
+    for envs in (native, asynchronous):
+        envs.told = [envs.reset(seed=3), envs.step((GOOD[3], "def")), envs.step((GOOD[3], "def"))]
+        envs.close()
+    assert identical(native.told, asynchronous.told)
+
+
+@pytest.mark.parametrize("environment_id", ENVIRONMENT_IDS)
+def test_make_vec_finds_it(environment_id: str) -> None:
+    envs = gym.make_vec(environment_id, num_envs=3, duration=SHORT)
+    assert type(envs) is sodarace_gym.SodaraceVectorEnv
+    assert envs.spec is not None
+    assert envs.spec.id == environment_id
+    assert envs.single_action_space == WalkerPrograms()
+    envs.action_space.seed(4)
+    actions = envs.action_space.sample()
+    assert len(set(actions)) == 3
+    assert actions in envs.action_space
+    observations, infos = envs.reset(seed=0)
+    assert observations in envs.observation_space
+    assert infos["terrain"].tolist() == [ENVIRONMENT_IDS[environment_id]] * 3
+    observations, rewards, terminated, truncated, _ = envs.step(actions)
+    assert observations in envs.observation_space
+    assert rewards.shape == (3,)
+    assert terminated.all()
+    assert not truncated.any()
+    envs.close()
+    envs.close()
+
+
+def test_programs_come_as_any_sequence_of_texts() -> None:
+    rewards = []
+    for actions in (tuple(GOOD), GOOD, np.array(GOOD), np.array(GOOD, dtype=object)):
+        envs = make(len(GOOD))
+        envs.reset()
+        rewards.append(envs.step(actions)[1])
+        envs.close()
+    assert all(identical(rewards[0], other) for other in rewards)
+
+
+def test_environments_may_differ() -> None:
+    program = wheel().to_program()
+    envs = make(4, duration=4.0, per_env=[{}, {"terrain_seed": 7}, {"terrain": "Flat"}, {"invalid_reward": -3.0}])
+    _, infos = envs.reset(seed=0)
+    assert infos["terrain"].tolist() == ["Bumpy", "Bumpy", "Flat", "Bumpy"]
+    observations, rewards, *_ = envs.step([program] * 3 + ["def"])
+    envs.close()
+    for k, terrain in enumerate((make_terrain("Bumpy", 0), make_terrain("Bumpy", 7), make_terrain("Flat"))):
+        assert identical(observations["floor"][k], terrain.profile()["floor"])
+        assert rewards[k] == abs(roll_out(wheel(), terrain, 4.0).displacement)
+    assert rewards[3] == -3.0
+
+
+def test_it_shows_what_its_environments_show() -> None:
+    native, sync = (maker(2, render_mode="rgb_array") for maker in (make, make_sync))
+    for envs in (native, sync):
+        envs.told = [envs.reset(seed=3), envs.render(), envs.step(tuple(GOOD[:2])), envs.render()]
+        envs.close()
+    assert identical(native.told, sync.told)
+
+
+def test_a_copy_goes_on_where_the_original_was() -> None:
+    envs = make(4, per_env=[{"terrain_seed": n} for n in range(4)])
+    envs.reset(seed=6)
+    twin = pickle.loads(pickle.dumps(envs))
+    for actions in (GOOD[:4], GOOD[1:5], GOOD[2:6]):
+        assert identical(twin.step(actions), envs.step(actions))
+    assert len({id(env._evaluator) for env in twin.envs}) == 1
+    envs.close()
+    assert pickle.loads(pickle.dumps(envs)).closed
+    twin.close()
+
+
+# --------------------------------------------------------------------------------------------------- duplicates
+
+
+def test_duplicates_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked, run = [], []
+
+    def counting_roll_out(*job: Any) -> Any:
+        walked.append(job)
+        return roll_out(*job)
+
+    def counting_compile(program: str) -> Any:
+        run.append(program)
+        return sodarace_gym.compile_program(program)
+
+    monkeypatch.setattr(evaluator_module, "roll_out", counting_roll_out)
+    monkeypatch.setattr(evaluator_module, "compile_program", counting_compile)
+    envs = make(12, per_env=[{"terrain_seed": n // 6} for n in range(12)], autoreset_mode="SameStep")
+    envs.reset(seed=0)
+    respelt = GOOD[0].replace("    ", "  ")
+    rewards = envs.step([GOOD[0], respelt, GOOD[1], GOOD[0], "def", "def"] * 2)[1]
+    assert len(run) == 4, "every distinct text once"
+    assert len(walked) == 4, "every distinct walker once on each of two terrains"
+    envs.step([GOOD[1], GOOD[0], respelt, GOOD[0], "def", None] * 2)
+    assert (len(run), len(walked)) == (4, 4), "nor again in a later step"
+    assert rewards[0] == rewards[1] == rewards[3] != rewards[2]
+    envs.close()
+    # However few programs an evaluator remembers by itself.
+    monkeypatch.setattr(vector, "PROGRAM_CACHE_SIZE", 2)
+    run.clear()
+    envs = make(len(GOOD))
+    envs.reset(seed=0)
+    envs.step(GOOD)
+    assert len(run) == len(GOOD)
+    envs.close()
+
+
+# ----------------------------------------------------------------------------------------------- whatever comes
+
+
+def test_no_hostile_program_brings_it_down() -> None:
+    programs = [path.read_bytes().decode("utf-8", "surrogateescape") for path in sorted(HOSTILE.glob("*.py"))]
+    assert len(programs) >= 90
+    actions = [*programs, *GOOD]  # good neighbours
+    envs = make(len(actions), invalid_reward=-1.0)
+    envs.reset(seed=0)
+    _, rewards, terminated, _, infos = within_time(lambda: envs.step(actions))
+    envs.close()
+    assert terminated.all()
+    failed = np.array([error is not None for error in infos["error"]])
+    assert set(infos["error"][failed]) <= set(ERROR_KINDS)
+    assert (rewards[failed] == -1.0).all()
+    assert np.isfinite(rewards).all()
+    assert failed.sum() > 60
+    neighbours = make(len(GOOD), invalid_reward=-1.0)
+    neighbours.reset(seed=0)
+    assert identical(rewards[len(programs) :], neighbours.step(GOOD)[1])
+    neighbours.close()
+
+
+_TOKENS = ["(", ")", ":", "\n", "    ", "j0", "wc", "1e308", "-1", "0", "None", "'", "1/0", "return", "while True: pass\n",
+           "for _ in range(99): ", "[", "]", "\0", "\ud800", "π", "lambda: ", "wc.add_joint(0, 0)\n", "9" * 400]  # fmt: skip
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> str:
+    """A program that worked until tokens were put in, lines moved or characters taken out."""
+    lines = draw(st.sampled_from(GOOD)).splitlines(keepends=True)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(lines) - 1))
+        change = draw(st.sampled_from(["drop", "double", "swap", "insert", "cut"]))
+        column = draw(st.integers(0, len(lines[at])))
+        if change == "drop" and len(lines) > 1:
+            del lines[at]
+        elif change == "double":
+            lines.insert(at, lines[at])
+        elif change == "swap":
+            lines[at], lines[-1] = lines[-1], lines[at]
+        elif change == "insert":
+            lines[at] = lines[at][:column] + draw(st.sampled_from(_TOKENS)) + lines[at][column:]
+        else:
+            lines[at] = lines[at][:column] + lines[at][column + draw(st.integers(1, 5)) :]
+    return "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def eight() -> Any:
+    envs = make(8, autoreset_mode="SameStep", invalid_reward=-1.0)
+    envs.reset(seed=0)
+    yield envs
+    envs.close()
+
+
+@settings(max_examples=12)  # of 8 programs each
+@given(actions=st.lists(mutants(), min_size=8, max_size=8))
+def test_no_mutant_brings_it_down(eight: SodaraceVectorEnv, actions: list[str]) -> None:
+    _, rewards, terminated, _, infos = within_time(lambda: eight.step(actions))
+    assert terminated.all()
+    for reward, error, message in zip(
+        rewards, infos["final_info"]["error"], infos["final_info"]["error_message"], strict=True
+    ):
+        assert error is None or (error in ERROR_KINDS and message)
+        assert reward == -1.0 if error else 0.0 <= reward < 1000.0
+    assert identical(eight.step(actions)[1], rewards)
+
+
+# ------------------------------------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_envs": 0}, "num_envs: expected a whole number of at least 1, got 0"),
+        ({"num_envs": 2, "per_env": [{}]}, "2 environments, got 1"),
+        ({"num_envs": 1, "per_env": [{"duration": 2.0}]}, "one duration"),
+        ({"num_envs": 2, "terrain": "Moon"}, "Moon"),
+        ({"num_envs": 2, "n_jobs": 0}, "n_jobs"),
+        ({"num_envs": 2, "backend": "abacus"}, "abacus"),
+        ({"num_envs": 2, "autoreset_mode": "Never"}, "Never"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SodaraceVectorEnv(**arguments)
+
+
+def test_a_wrong_number_of_programs_changes_nothing() -> None:
+    envs = make(3)
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.step(GOOD[:3])
+    envs.reset()
+    for actions, words in ((GOOD[:2], "got 2"), (GOOD[0], "got '")):
+        with pytest.raises(ValueError, match=words):
+            envs.step(actions)
+    assert envs.step(GOOD[:3])[2].all()
+    envs.close()
+
+
+def test_an_evaluator_of_another_duration_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"3 s, got 10 s"):
+        SodaraceEnv(duration=3.0).use_evaluator(evaluator_module.Evaluator(n_jobs=1))
