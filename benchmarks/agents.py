@@ -24,8 +24,8 @@ from benchmarks.baselines import Generator, Meter
 from benchmarks.learners import Learner, RandomActions, vector_ppo
 from benchmarks.tables import format_interval, markdown_table, mean_interval, publish
 from sodarace_gym.evaluation.evaluator import Evaluator
-from sodarace_gym.physics.rollout import DURATION
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES
+from sodarace_gym.physics.constants import DURATION
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.wrappers.box_actions import BoxActions
 from sodarace_gym.wrappers.sequential_actions import SequentialActions
 

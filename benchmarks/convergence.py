@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 from benchmarks.tables import markdown_table, publish
 from benchmarks.terrains import Breeder
-from sodarace_gym.physics import rollout as physics
-from sodarace_gym.physics import stepping
+from sodarace_gym.physics import constants, rollout, stepping
 from sodarace_gym.physics.stepping import WorldArrays, WorldConstants
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.random_walker import random_design
 from sodarace_gym.walkers.walker import WalkerDesign
 
 VARIANTS = {
-    "as it is": (1, physics.SOLVER_ITERATIONS),
-    "half the step": (2, physics.SOLVER_ITERATIONS),
-    "a quarter": (4, physics.SOLVER_ITERATIONS),
-    "twice the iterations": (1, 2 * physics.SOLVER_ITERATIONS),
+    "as it is": (1, constants.SOLVER_ITERATIONS),
+    "half the step": (2, constants.SOLVER_ITERATIONS),
+    "a quarter": (4, constants.SOLVER_ITERATIONS),
+    "twice the iterations": (1, 2 * constants.SOLVER_ITERATIONS),
 }
 """By what the time step is divided, and the solver's iterations."""
 PERTURBATION = 1e-6
@@ -43,24 +43,24 @@ LARGE = (0.10, 0.25, 0.50)
 """Relative changes at half the step whose frequency is counted."""
 
 
-def constants(refinement: int, iterations: int) -> WorldConstants:
+def refined(refinement: int, iterations: int) -> WorldConstants:
     """The constants in use, with a time step that is ``refinement`` times shorter and other solver iterations."""
-    rate = physics.STEP_RATE * refinement
-    return physics.CONSTANTS._replace(
+    rate = constants.STEP_RATE * refinement
+    return rollout.CONSTANTS._replace(
         iterations=iterations,
         time_step=1.0 / rate,
-        settling_steps=physics.CONSTANTS.settling_steps * refinement,
-        calm_checks=physics.CONSTANTS.calm_checks * refinement,
-        settling_gravity=physics.GRAVITY * physics.SETTLING_DAMPING ** (1.0 / rate),
+        settling_steps=rollout.CONSTANTS.settling_steps * refinement,
+        calm_checks=rollout.CONSTANTS.calm_checks * refinement,
+        settling_gravity=constants.GRAVITY * constants.SETTLING_DAMPING ** (1.0 / rate),
     )
 
 
 def arrays(design: WalkerDesign, terrain: Terrain, refinement: int, shift: NDArray[np.float64] | None) -> WorldArrays:
     """The world of a walker with a drive for the shorter step, its joints moved by ``shift``, shape (joints, 2)."""
-    world = physics.world_arrays(design, terrain, physics.DURATION)
-    rate = physics.STEP_RATE * refinement
-    time = np.arange(1, round(physics.DURATION * rate) + 1) / rate
-    drive = np.stack([np.sin(physics.DRIVE_RATE * time), np.cos(physics.DRIVE_RATE * time)], axis=1)
+    world = rollout.world_arrays(design, terrain, constants.DURATION)
+    rate = constants.STEP_RATE * refinement
+    time = np.arange(1, round(constants.DURATION * rate) + 1) / rate
+    drive = np.stack([np.sin(constants.DRIVE_RATE * time), np.cos(constants.DRIVE_RATE * time)], axis=1)
     return world._replace(drive=drive, joints=world.joints if shift is None else world.joints + shift)
 
 
@@ -69,11 +69,11 @@ def distance(
     terrain: Terrain,
     variant: str = "as it is",
     shift: NDArray[np.float64] | None = None,
-    max_speed: float = physics.MAX_SPEED,
+    max_speed: float = constants.MAX_SPEED,
 ) -> float:
     """How far a walker gets, walker units; NaN if the roll-out failed."""
     refinement, iterations = VARIANTS[variant]
-    values = constants(refinement, iterations)._replace(max_speed=max_speed)
+    values = refined(refinement, iterations)._replace(max_speed=max_speed)
     motion = stepping.roll_out(arrays(design, terrain, refinement, shift), values, 0)
     return abs(motion.end - motion.start) if motion.status == stepping.COMPLETED and motion.settled else math.nan
 
@@ -198,7 +198,7 @@ def main() -> None:
             kinds = split(measure(designs, make_terrain(name), options.seed))
             table += [row(f"{label}, {name}, {kind}", distances) for kind, distances in kinds.items()]
             steady[f"{label}, {name}"] = kinds["steady"]
-    step = 1000.0 / physics.STEP_RATE
+    step = 1000.0 / constants.STEP_RATE
     bounds = " / ".join(f"{100 * bound:.0f}" for bound in LARGE)
     header = ["walkers", "number", "mean distance"]
     for variant in list(VARIANTS)[1:]:
@@ -207,11 +207,11 @@ def main() -> None:
             header += [f"over {bounds}%", "rank correlation"]
     body = (
         f"{options.walkers} random walkers and the {len(bred)} best of five small evolution strategies (20 generations, seeds "
-        f"{options.seed} to {options.seed + 4}); those that get further than {SMALL:g} units and fail in no run. The step in "
-        f"use is {step:.1f} ms, the solver's iterations are {physics.SOLVER_ITERATIONS}. Chaotic: {COPIES} copies with joints "
-        f"moved by up to {PERTURBATION:g} units differ by more than {100 * CHAOTIC:g}%. Changes are relative to the distance "
-        "as it is: quartiles (25% / median / 75%), in %. For half the step also: the share of walkers, in %, that change by "
-        f"more than {bounds}%, and Spearman's correlation between the walkers' orders by the two distances.\n\n"
+        f"{options.seed} to {options.seed + 4}); those that get further than {SMALL:g} units and fail in no run. The step "
+        f"in use is {step:.1f} ms, the solver's iterations are {constants.SOLVER_ITERATIONS}. Chaotic: {COPIES} copies with "
+        f"joints moved by up to {PERTURBATION:g} units differ by more than {100 * CHAOTIC:g}%. Changes are relative to the "
+        "distance as it is: quartiles (25% / median / 75%), in %. For half the step also: the share of walkers, in %, that change "
+        f"by more than {bounds}%, and Spearman's correlation between the walkers' orders by the two distances.\n\n"
         f"{markdown_table(header, table)}\n\n{reading(steady)}"
     )
     publish("convergence", "Does the time step matter?", body, options.write)

@@ -18,7 +18,8 @@ from benchmarks.panel import load_panel
 from benchmarks.tables import markdown_table, publish
 from sodarace_gym.physics.rollout import Rollout, roll_out
 from sodarace_gym.terrains.families import FAMILIES
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.walkers.walker import WalkerDesign
 
 DIFFICULTIES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
-from sodarace_gym.physics import rollout as physics
-from sodarace_gym.physics import stepping
+from sodarace_gym.physics import constants, rollout, stepping
 from sodarace_gym.programs.program import compile_program
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 
 
 def seconds_of(function: Callable[[], object]) -> float:
@@ -37,27 +36,27 @@ def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str
     """
     designs = [compile_program(program)[0] for program in programs]
     terrain = make_terrain(terrain_name)
-    still = physics.CONSTANTS._replace(settling_steps=0)
-    worlds = [physics.world_arrays(design, terrain, physics.DURATION) for design in designs]
+    still = rollout.CONSTANTS._replace(settling_steps=0)
+    worlds = [rollout.world_arrays(design, terrain, constants.DURATION) for design in designs]
     settling = [world._replace(drive=world.drive[:0]) for world in worlds]
 
     def build_compiled() -> None:
         for design, world in zip(designs, settling, strict=True):
-            physics.world_arrays(design, terrain, physics.DURATION)
+            rollout.world_arrays(design, terrain, constants.DURATION)
             stepping.roll_out_compiled(world, still)
 
     def build_plain() -> None:
         for design, world in zip(designs, settling, strict=True):
-            physics.world_arrays(design, terrain, physics.DURATION)
+            rollout.world_arrays(design, terrain, constants.DURATION)
             stepping.roll_out_plain(world, still)
 
     def settle_compiled() -> None:
         for world in settling:
-            stepping.roll_out_compiled(world, physics.CONSTANTS)
+            stepping.roll_out_compiled(world, rollout.CONSTANTS)
 
     def settle_plain() -> None:
         for world in settling:
-            stepping.roll_out_plain(world, physics.CONSTANTS)
+            stepping.roll_out_plain(world, rollout.CONSTANTS)
 
     parts: dict[str, Callable[[], object]] = {
         "sandbox": lambda: [compile_program(program) for program in programs],
@@ -65,8 +64,8 @@ def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str
         "building": build_compiled,
         "settled, plain": settle_plain,
         "settled": settle_compiled,
-        "whole, plain": lambda: [physics.roll_out(design, terrain, plain=True) for design in designs],
-        "whole": lambda: [physics.roll_out(design, terrain) for design in designs],
+        "whole, plain": lambda: [rollout.roll_out(design, terrain, plain=True) for design in designs],
+        "whole": lambda: [rollout.roll_out(design, terrain) for design in designs],
     }
     for part in parts.values():
         part()  # warm caches and compiled code
@@ -79,8 +78,8 @@ def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str
         milliseconds[f"stepping{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"building{kind}"]
         milliseconds[f"walking{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"settled{kind}"]
     milliseconds["evaluation"] = milliseconds["sandbox"] + milliseconds["whole"]
-    settled = [physics.roll_out(design, terrain).settling_time for design in designs]
-    milliseconds["steps"] = np.array([physics.STEP_RATE * (statistics.mean(settled) + physics.DURATION)])
+    settled = [rollout.roll_out(design, terrain).settling_time for design in designs]
+    milliseconds["steps"] = np.array([constants.STEP_RATE * (statistics.mean(settled) + constants.DURATION)])
     return milliseconds
 
 

@@ -29,7 +29,7 @@ from benchmarks.tables import RESULTS, format_interval, markdown_table, publish
 from elm_rl.inventor.ppo import FinetuneConfig
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json
 from sodarace_gym.evaluation.evaluator import Evaluator
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 
 
 def measure(generator: Generator, terrain: str, budget: int, seeds: int) -> dict[str, list[float]] | None:

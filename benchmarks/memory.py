@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from benchmarks.tables import RESULTS, markdown_table, publish
 from sodarace_gym.evaluation.evaluator import CACHE_SIZE, Evaluator
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.random_walker import random_design
 
 BATCH = 250

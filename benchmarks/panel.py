@@ -19,7 +19,9 @@ import numpy as np
 
 from benchmarks.terrains import mutate
 from sodarace_gym.physics.rollout import roll_out
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.random_walker import random_design
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 

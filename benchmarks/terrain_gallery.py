@@ -21,7 +21,8 @@ from sodarace_gym.rendering.canvas import pygame
 from sodarace_gym.rendering.film import terrain_sheet
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.family import Grade
-from sodarace_gym.terrains.terrain import PAPER_FAMILIES, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import PAPER_FAMILIES
 from sodarace_gym.wrappers.box_actions import BoxActions
 from sodarace_gym.wrappers.sequential_actions import SequentialActions
 from sodarace_gym.wrappers.terrain_image import TerrainImage

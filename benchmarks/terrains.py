@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from benchmarks.tables import markdown_table, publish
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.physics.rollout import Rollout, roll_out
-from sodarace_gym.terrains.terrain import START_HALF_WIDTH, TERRAIN_NAMES, TUNNEL_HEIGHT, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES, TUNNEL_HEIGHT
+from sodarace_gym.terrains.terrain import START_HALF_WIDTH, Terrain
 from sodarace_gym.walkers.random_walker import random_design
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, Muscle, WalkerDesign, build_design
 

@@ -38,9 +38,10 @@ from elm_rl.evolution.map_elites import EvolveConfig, make_operators, run_evolut
 from elm_rl.runs.run_directory import read_jsonl
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
-from sodarace_gym.physics import rollout as physics
+from sodarace_gym.physics import constants, rollout
 from sodarace_gym.programs.program import compile_program
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.random_walker import random_design
 from sodarace_gym.walkers.walker import WalkerDesign
 
@@ -101,7 +102,7 @@ def _stream(batches: Sequence[Sequence[str]], repeats: int) -> dict[str, Any]:
 
     def walk_plainly(designs: Sequence[WalkerDesign]) -> None:
         for design in designs:
-            physics.roll_out(design, terrain, plain=True)
+            rollout.roll_out(design, terrain, plain=True)
 
     plain, remembering, forgetting = np.zeros(repeats), np.zeros(repeats), np.zeros(repeats)
     for turn in range(repeats):
@@ -224,7 +225,7 @@ def _rates(designs: list[WalkerDesign], repeats: int) -> dict[str, list[float]]:
 
     def plain() -> None:
         for program in programs:
-            physics.roll_out(compile_program(program)[0], terrain, plain=True)
+            rollout.roll_out(compile_program(program)[0], terrain, plain=True)
 
     rates: dict[str, list[float]] = {"plain pymunk loop, 1 thread": []}
     with Evaluator(n_jobs=1, cache_size=0) as one, Evaluator(n_jobs=2, cache_size=0) as two:
@@ -279,7 +280,7 @@ def main() -> None:
         "OpenELM's Box2D loop was not measured here.\n\n"
         f"## What was to be reached\n\n{tables['goals']}\n\n"
         f"## Whole evaluations\n\nRandom walkers (seed 0, {options.walkers} of them, median {muscles:.0f} muscles) on Flat, "
-        f"{physics.DURATION:g} s of walking after settling:\n\n{tables['rates']}\n\n"
+        f"{constants.DURATION:g} s of walking after settling:\n\n{tables['rates']}\n\n"
         "## Where the time goes\n\nOne thread. Stepping is settling and walking; while settling the plain loop only steps, "
         f"while walking it also sets the length of every active muscle. The evolution run: {len(admitted)} programs that a "
         f"short evolution by GP on Flat (seed 0) admitted, evenly spread.\n\n{tables['parts']}\n\n"

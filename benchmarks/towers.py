@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from benchmarks.tables import markdown_table, publish
-from sodarace_gym.physics.rollout import DURATION, FRAME_RATE, Rollout, roll_out
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.physics.constants import DURATION, FRAME_RATE
+from sodarace_gym.physics.rollout import Rollout, roll_out
+from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
 
 RUN_UPS = (0, 1, 2, 3, 4)

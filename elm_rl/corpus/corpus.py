@@ -23,9 +23,15 @@ import pyarrow.parquet
 from datasets import Dataset, DatasetDict, Features, Value
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.runs.run_directory import explained_disk_errors, read_json, read_jsonl, temporary_path, write_json
+from elm_rl.runs.run_directory import (
+    ADMITTED_FILE,
+    explained_disk_errors,
+    read_json,
+    read_jsonl,
+    temporary_path,
+    write_json,
+)
 
-ADMITTED_FILE = "admitted.jsonl"
 CORPUS_FILE = "corpus.json"
 TRAIN, HELD_OUT = SPLITS = ("train", "held_out")
 

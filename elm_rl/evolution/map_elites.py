@@ -29,7 +29,8 @@ from elm_rl.runs.run_directory import SUMMARY_FILE, open_run_directory, write_co
 from elm_rl.runs.tensorboard import ScalarLog
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 
 # A resumed run may set these anew. Operators, shares and iterations have their own rule: see _enter_phase.
 _MAY_CHANGE = ("iterations", "operators", "shares", "checkpoint_every", "n_jobs", "out", "resume", "progress")

@@ -23,11 +23,10 @@ from ribs.archives import GridArchive
 
 from elm_rl.errors import ElmError
 from elm_rl.runs.checkpoint import CHECKPOINT_FILE, AppendLog, load_checkpoint, save_checkpoint
-from elm_rl.runs.run_directory import METRICS_FILE, to_json
+from elm_rl.runs.run_directory import ADMITTED_FILE, METRICS_FILE, to_json
 from sodarace_gym.evaluation.evaluator import Evaluation
 from sodarace_gym.walkers.walker import WalkerDesign
 
-ADMITTED_FILE = "admitted.jsonl"
 DESIGNS_FILE = "designs.bin"
 
 MEASURES = ("height", "width", "mass")

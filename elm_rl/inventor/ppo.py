@@ -22,34 +22,21 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.inventor.monitor import Best, Budget, FinetuneMonitor
-from elm_rl.inventor.reward import (
-    ProgramEvaluator,
-    ProgramReward,
-    RewardScale,
-    TerrainReward,
-    reward_scales,
-    rollouts,
-)
+from elm_rl.inventor.reward import ProgramReward, RewardScale, TerrainReward, reward_scales
 from elm_rl.inventor.trainer import PPOSettings, TerrainPPOTrainer
-from elm_rl.models.language_model import (
-    decode_program,
-    encode_text,
-    load_language_model,
-    sample_completions,
-    save_language_model,
-    start_id,
-)
+from elm_rl.judging.rollouts import ProgramEvaluator, rollouts
+from elm_rl.models.language_model import load_language_model, load_policy, sample_completions, save_language_model
 from elm_rl.models.terrain_conditioning import (
     DEFAULT_PREFIX_LENGTH,
     DEFAULT_TERRAINS,
     TerrainBlindModel,
     TerrainLlamaForCausalLM,
     condition,
-    load_policy,
     make_value_model,
     unsampleable_ids,
     weights_digest,
 )
+from elm_rl.models.tokenizer import decode_program, encode_text, start_id
 from elm_rl.runs.run_directory import read_json, to_json, write_json
 from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES

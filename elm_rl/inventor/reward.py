@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,37 +21,12 @@ from transformers import PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from elm_rl.errors import ConfigError
-from elm_rl.models.language_model import decode_program
+from elm_rl.judging.rollouts import ProgramEvaluator, Scored
 from elm_rl.models.terrain_conditioning import TerrainLlamaConfig
+from elm_rl.models.tokenizer import decode_program
 
 MIN_STD = 1.0
 """Smallest standard deviation a reward is divided by, in walker units: below it differences are noise, not skill."""
-
-
-class Scored(Protocol):
-    """What a reward needs to know about one evaluated program (`sodarace_gym.evaluation.Evaluation` has it)."""
-
-    @property
-    def fitness(self) -> float:
-        """Distance travelled, in walker units."""
-
-    @property
-    def valid(self) -> bool:
-        """Whether the program gave a walker that could be simulated."""
-
-
-class ProgramEvaluator(Protocol):
-    """Anything that scores programs; `sodarace_gym.evaluation.Evaluator` is the one that simulates them."""
-
-    def evaluate(self, programs: Sequence[str], terrain: Sequence[str]) -> Sequence[Scored]:
-        """Scores each program on the terrain of the same position."""
-
-
-def rollouts(evaluator: ProgramEvaluator, programs: Sequence[str], terrains: Sequence[str]) -> list[Sequence[Scored]]:
-    """Every program on every terrain, in one call: for each terrain, the scores of all programs."""
-    count = len(programs)
-    scored = evaluator.evaluate(list(programs) * len(terrains), [name for name in terrains for _ in range(count)])
-    return [scored[i * count : (i + 1) * count] for i in range(len(terrains))]
 
 
 @dataclass(frozen=True)

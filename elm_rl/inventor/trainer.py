@@ -34,8 +34,8 @@ from transformers.utils import logging
 
 from elm_rl.errors import ConfigError
 from elm_rl.inventor.reward import TerrainReward
-from elm_rl.models.language_model import start_id
 from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM
+from elm_rl.models.tokenizer import start_id
 
 # Importing trl.experimental warns that it may change without notice. We know: the versions that have PPO are pinned.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from elm_rl.corpus.corpus import CORPUS_FILE, TRAIN, load_corpus
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.inventor.reward import ProgramEvaluator, rollouts
-from elm_rl.models.language_model import encode_text, load_language_model, start_id
+from elm_rl.judging.rollouts import ProgramEvaluator, rollouts
+from elm_rl.models.language_model import load_language_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.models.terrain_conditioning import (
     DEFAULT_PREFIX_LENGTH,
@@ -28,6 +28,7 @@ from elm_rl.models.terrain_conditioning import (
     unsampleable_ids,
     weights_digest,
 )
+from elm_rl.models.tokenizer import encode_text, start_id
 from elm_rl.runs.run_directory import explained_disk_errors, read_json, write_json
 from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES

@@ -1,7 +1,8 @@
 """How good is what a model writes?
 
-`sample_quality` measures samples (valid, distinct, niches, distances), `comparison` sets what a model writes for
-terrains beside what it writes without them, and `terrain_matrix` decides whether it writes differently for different terrains.
+`sample_quality` measures samples (valid, distinct, niches, distances). `comparison` sets what a model writes for terrains
+beside what it writes without them, with `rollouts` of every program on every terrain, and `terrain_matrix` decides whether it
+writes differently for different terrains.
 """
 
 from __future__ import annotations

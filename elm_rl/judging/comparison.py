@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from elm_rl.inventor.reward import ProgramEvaluator, Scored, rollouts
+from elm_rl.judging.rollouts import ProgramEvaluator, Scored, rollouts
 from elm_rl.judging.terrain_matrix import diagonal_support, is_conditional
-from elm_rl.models.language_model import decode_program, sample_completions, start_id
+from elm_rl.models.language_model import sample_completions
+from elm_rl.models.tokenizer import decode_program, start_id
 
 BLIND = ("corpus", "stage2")
 """Generators that know no terrain: the same programs stand for every terrain, and a matrix would say nothing."""

@@ -20,7 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.state import MEASURES, make_archive
-from elm_rl.models.language_model import decode_program, load_language_model, sample_completions, start_id
+from elm_rl.models.language_model import load_language_model, sample_completions
+from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.runs.run_directory import write_json
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES

@@ -1,7 +1,8 @@
 """Language models over programs.
 
-`language_model` has the tokenizer, the sizes, and how models are saved, loaded and sampled; `terrain_conditioning` tells a
-model which terrain to write for. `supervised_training` is the loop of every supervised stage, and `pretraining` is stage 2.
+`tokenizer` makes programs tokens. `language_model` has the sizes, and how models are saved, loaded and sampled;
+`terrain_conditioning` tells a model which terrain to write for. `supervised_training` is the loop of every supervised stage,
+and `pretraining` is stage 2.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from sodarace_gym.lazy import lazy_names
 if TYPE_CHECKING:
     from elm_rl.models.language_model import MODEL_SIZES as MODEL_SIZES
     from elm_rl.models.language_model import load_language_model as load_language_model
+    from elm_rl.models.language_model import load_policy as load_policy
     from elm_rl.models.language_model import make_model as make_model
     from elm_rl.models.language_model import sample_completions as sample_completions
     from elm_rl.models.language_model import save_language_model as save_language_model
-    from elm_rl.models.language_model import train_tokenizer as train_tokenizer
     from elm_rl.models.pretraining import PretrainConfig as PretrainConfig
     from elm_rl.models.pretraining import run_pretrain as run_pretrain
     from elm_rl.models.supervised_training import Example as Example
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from elm_rl.models.terrain_conditioning import TerrainLlamaConfig as TerrainLlamaConfig
     from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM as TerrainLlamaForCausalLM
     from elm_rl.models.terrain_conditioning import condition as condition
-    from elm_rl.models.terrain_conditioning import load_policy as load_policy
+    from elm_rl.models.tokenizer import decode_program as decode_program
+    from elm_rl.models.tokenizer import encode_text as encode_text
+    from elm_rl.models.tokenizer import train_tokenizer as train_tokenizer
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -36,11 +39,12 @@ __getattr__, __dir__ = lazy_names(
             "load_language_model",
             "make_model",
             "sample_completions",
+            "load_policy",
             "save_language_model",
-            "train_tokenizer",
         ],
         "pretraining": ["PretrainConfig", "run_pretrain"],
         "supervised_training": ["Example", "TrainConfig", "TrainResult", "train_causal_lm"],
-        "terrain_conditioning": ["TerrainLlamaConfig", "TerrainLlamaForCausalLM", "condition", "load_policy"],
+        "terrain_conditioning": ["TerrainLlamaConfig", "TerrainLlamaForCausalLM", "condition"],
+        "tokenizer": ["decode_program", "encode_text", "train_tokenizer"],
     },
 )

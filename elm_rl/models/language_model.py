@@ -1,18 +1,14 @@
-"""The small language model over walker programs: its tokenizer, its sizes, how it is saved, loaded and sampled.
-
-The tokenizer is a byte-level BPE whose only fixed boundary is the end of a line, so one token may stand for a whole
-line of a program. That makes programs several times shorter than the usual split into words does, and short programs
-are what a model of a million parameters can learn to finish without a syntax error.
+"""The small language model over walker programs: its sizes, how it is saved, loaded and sampled.
 
 Everything is a plain ``transformers`` object: a saved folder loads with ``AutoModelForCausalLM.from_pretrained`` and
-``AutoTokenizer.from_pretrained``, without this package.
+``AutoTokenizer.from_pretrained``, without this package unless the model is conditioned on terrains.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -28,18 +23,13 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM  # importing it also tells transformers of it
+from elm_rl.models.tokenizer import DEFAULT_CONTEXT, start_id
 from elm_rl.runs.run_directory import explained_disk_errors
-
-PAD, BOS, EOS, SEP = SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>")
-"""The four special tokens, with ids 0 to 3. ``<sep>`` is free for prompts made of several texts."""
-
-DEFAULT_VOCABULARY = 1024
-DEFAULT_CONTEXT = 512
 
 
 @dataclass(frozen=True)
@@ -66,88 +56,6 @@ MODEL_SIZES: dict[str, ModelSize] = {
     "5M": ModelSize(hidden=256, intermediate=688, layers=6, heads=8),
     "21M": ModelSize(hidden=512, intermediate=1536, layers=6, heads=8),
 }
-
-
-def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = DEFAULT_VOCABULARY, *, context: int = DEFAULT_CONTEXT
-) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE tokenizer that splits only after newlines.
-
-    All 256 bytes are in the vocabulary, so any text encodes and decodes to itself. Special tokens are never recognised
-    inside text: ``<eos>`` in a program is five ordinary characters, and no program can end its own sequence early.
-
-    Args:
-        texts: The programs to learn merges from.
-        vocab_size: Tokens in all, special tokens and bytes included. A small corpus may yield fewer.
-        context: Longest sequence the model will take, recorded as ``model_max_length``.
-
-    Returns:
-        A tokenizer that adds no special tokens by itself: ``tokenizer.encode(text)`` is the text and nothing else.
-
-    Raises:
-        ConfigError: ``vocab_size`` leaves no room for the bytes and the special tokens.
-    """
-    smallest = 256 + len(SPECIAL_TOKENS)
-    if vocab_size < smallest:
-        raise ConfigError(
-            f"vocab_size must be at least {smallest}, for 256 bytes and {len(SPECIAL_TOKENS)} special tokens; "
-            f"got {vocab_size}."
-        )
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split("\n", "merged_with_previous"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        pad_token=PAD,
-        bos_token=BOS,
-        eos_token=EOS,
-        sep_token=SEP,
-        split_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-        model_max_length=context,
-    )
-
-
-def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of ``text`` alone, without special tokens, for our own and for downloaded tokenizers."""
-    return list(tokenizer.encode(text, add_special_tokens=False))
-
-
-def start_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id every sequence begins with: ``<bos>``, or the end token for models that have no beginning token."""
-    identifier = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if identifier is None:
-        raise ElmError(
-            "The tokenizer has neither a beginning nor an end token; use a causal language model that has one."
-        )
-    return int(identifier)
-
-
-def decode_program(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """Text of a generated sequence: up to the first end token, without special tokens and without terrain ids.
-
-    Args:
-        tokenizer: The tokenizer of the model that wrote ``ids``.
-        ids: Token ids, with or without the beginning of the sequence.
-    """
-    words = [int(i) for i in ids if i < len(tokenizer)]
-    if words and words[0] == start_id(tokenizer):
-        words = words[1:]  # some models begin with their end token, which must not end the text at once
-    if tokenizer.eos_token_id in words:
-        words = words[: words.index(tokenizer.eos_token_id)]
-    return str(tokenizer.decode(words, skip_special_tokens=True))
 
 
 def make_model(
@@ -218,9 +126,6 @@ def load_language_model(name_or_path: str | Path) -> tuple[PreTrainedModel, PreT
     Raises:
         ElmError: The folder or a file in it is missing or damaged, or the weights do not fit the configuration.
     """
-    # Importing it makes terrain-conditioned models known to AutoModelForCausalLM (here: it imports from this module).
-    import elm_rl.models.terrain_conditioning  # noqa: F401
-
     name = str(name_or_path)
     folder = Path(name).expanduser()
     # "owner/model" can be a hub name; anything else that is not on disk can only be a mistyped path.
@@ -256,6 +161,28 @@ def load_language_model(name_or_path: str | Path) -> tuple[PreTrainedModel, PreT
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()
     return model, tokenizer
+
+
+def load_policy(
+    folder: Path, terrains: Sequence[str] | None = None
+) -> tuple[TerrainLlamaForCausalLM, PreTrainedTokenizerBase]:
+    """Loads a conditioned policy and its tokenizer.
+
+    Raises:
+        ElmError: The folder holds no such model, or one for other terrains than ``terrains``.
+    """
+    policy, tokenizer = load_language_model(folder)
+    if not isinstance(policy, TerrainLlamaForCausalLM):
+        raise ElmError(
+            f"'{folder}' holds a {type(policy).__name__}, but a policy with terrain codes was expected; give the "
+            "folder of a warm start or of a fine-tuned policy."
+        )
+    if terrains is not None and list(terrains) != list(policy.config.terrains or []):
+        raise ElmError(
+            f"The policy in '{folder}' knows the terrains {policy.config.terrains}, but {list(terrains)} were asked "
+            "for; use the same terrains in the same order."
+        )
+    return policy, tokenizer
 
 
 @torch.inference_mode()

@@ -11,16 +11,9 @@ from pathlib import Path
 
 from elm_rl.corpus.corpus import CORPUS_FILE, HELD_OUT, TRAIN, load_corpus
 from elm_rl.errors import ConfigError
-from elm_rl.models.language_model import (
-    DEFAULT_CONTEXT,
-    DEFAULT_VOCABULARY,
-    MODEL_SIZES,
-    encode_text,
-    make_model,
-    start_id,
-    train_tokenizer,
-)
+from elm_rl.models.language_model import MODEL_SIZES, make_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
+from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, encode_text, start_id, train_tokenizer
 from elm_rl.runs.run_directory import read_json
 
 __all__ = [

@@ -38,7 +38,6 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.language_model import load_language_model
 
 DEFAULT_TERRAINS = ("LeftWall", "RightWall", "Tunnel")
 """The paper's first set, chosen so that no single walker does well on all of it."""
@@ -323,28 +322,6 @@ def make_value_model(policy: TerrainLlamaForCausalLM) -> TerrainLlamaForValue:
 def unsampleable_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Ids of the special tokens that must not appear in a program: all but the end token."""
     return sorted(set(tokenizer.all_special_ids) - {tokenizer.eos_token_id})
-
-
-def load_policy(
-    folder: Path, terrains: Sequence[str] | None = None
-) -> tuple[TerrainLlamaForCausalLM, PreTrainedTokenizerBase]:
-    """Loads a conditioned policy and its tokenizer.
-
-    Raises:
-        ElmError: The folder holds no such model, or one for other terrains than ``terrains``.
-    """
-    policy, tokenizer = load_language_model(folder)
-    if not isinstance(policy, TerrainLlamaForCausalLM):
-        raise ElmError(
-            f"'{folder}' holds a {type(policy).__name__}, but a policy with terrain codes was expected; give the "
-            "folder of a warm start or of a fine-tuned policy."
-        )
-    if terrains is not None and list(terrains) != list(policy.config.terrains or []):
-        raise ElmError(
-            f"The policy in '{folder}' knows the terrains {policy.config.terrains}, but {list(terrains)} were asked "
-            "for; use the same terrains in the same order."
-        )
-    return policy, tokenizer
 
 
 def weights_digest(folder: Path) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.language_model import decode_program, load_language_model, sample_completions
+from elm_rl.models.language_model import load_language_model, sample_completions
+from elm_rl.models.tokenizer import decode_program
 from elm_rl.mutation.examples import (
     FORMATS,
     PLAIN,

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.evolution.state import ADMITTED_FILE
-from elm_rl.models.language_model import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, MODEL_SIZES, make_model, train_tokenizer
+from elm_rl.models.language_model import MODEL_SIZES, make_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
+from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, train_tokenizer
 from elm_rl.mutation.examples import (
     FORMATS,
     WHOLE,
@@ -29,7 +29,7 @@ from elm_rl.mutation.examples import (
 )
 from elm_rl.mutation.language_model import write_mutation_format
 from elm_rl.mutation.patch import PatchError
-from elm_rl.runs.run_directory import read_jsonl
+from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from elm_rl.report.pictures import (
 )
 from elm_rl.runs.run_directory import METRICS_FILE, explained_disk_errors, read_jsonl
 from sodarace_gym.programs.program import compile_program
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 
 FOLDER = "report"
 """Where pictures lie, in the folder of the run."""

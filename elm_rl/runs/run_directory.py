@@ -23,6 +23,8 @@ import numpy as np
 
 from elm_rl.errors import ElmError
 
+ADMITTED_FILE = "admitted.jsonl"
+"""Every program that an evolution run admitted to an archive, one JSON line each."""
 CONFIG_FILE = "config.json"
 VERSIONS_FILE = "versions.json"
 METRICS_FILE = "metrics.jsonl"

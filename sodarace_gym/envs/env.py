@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sodarace_gym.arguments import checked_duration, checked_number, checked_options, checked_render_mode
 from sodarace_gym.envs.spaces import WalkerPrograms
 from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
-from sodarace_gym.physics.rollout import DURATION, FRAME_RATE, roll_out
+from sodarace_gym.physics.constants import DURATION, FRAME_RATE
+from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.terrains.source import TerrainSource
 from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT, PROFILE_POINTS, Terrain
 

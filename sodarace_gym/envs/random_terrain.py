@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sodarace_gym.envs.env import SodaraceEnv
-from sodarace_gym.physics.rollout import DURATION
+from sodarace_gym.physics.constants import DURATION
 from sodarace_gym.terrains.distribution import TerrainDistribution
 from sodarace_gym.terrains.families import FAMILIES
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 
 
 class RandomTerrainEnv(SodaraceEnv):

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from sodarace_gym.physics.constants import DRIVE_RATE, STEP_RATE
 from sodarace_gym.physics.control import ControlledWorld
-from sodarace_gym.physics.rollout import DRIVE_RATE, STEP_RATE
 from sodarace_gym.physics.stepping import WorldArrays
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO
 

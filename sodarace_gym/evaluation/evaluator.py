@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, Self, TypeVar
 from sodarace_gym.arguments import checked_duration, checked_whole, shown
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.evaluation.parallel_map import ParallelMap
+from sodarace_gym.physics.constants import DURATION, MAX_SPEED, SETTLING_LIMIT
 from sodarace_gym.physics.robustness import design_digest, perturbed
-from sodarace_gym.physics.rollout import DURATION, MAX_SPEED, SETTLING_LIMIT, Rollout, roll_out
+from sodarace_gym.physics.rollout import Rollout, roll_out
 from sodarace_gym.programs.program import compile_program
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import WalkerDesign
 
 Value = TypeVar("Value")

@@ -1,8 +1,9 @@
 """A walker on a terrain becomes a distance.
 
-`rollout` is the way in. `stepping` has the world and its loop twice, plain pymunk and compiled, equal bit for bit; `chipmunk`
-calls Chipmunk's functions from compiled code, `surfaces` finds joints in the ground, and `compilation` keeps machine code.
-`control` steps a world whose muscles somebody else drives, and `robustness` moves a walker's joints by very little.
+`rollout` is the way in, and `constants` has every number. `stepping` has the world and its loop twice, plain pymunk and
+compiled, equal bit for bit; `chipmunk` calls Chipmunk's functions from compiled code, `surfaces` finds joints in the ground,
+and `compilation` keeps machine code on disk. `control` steps a world whose muscles somebody else drives, and `robustness`
+moves a walker's joints by very little.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from typing import TYPE_CHECKING
 from sodarace_gym.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from sodarace_gym.physics.constants import DRIVE_RATE as DRIVE_RATE
+    from sodarace_gym.physics.constants import DURATION as DURATION
+    from sodarace_gym.physics.constants import FRAME_RATE as FRAME_RATE
+    from sodarace_gym.physics.constants import STEP_RATE as STEP_RATE
     from sodarace_gym.physics.control import ControlledWorld as ControlledWorld
     from sodarace_gym.physics.control import MuscleDrive as MuscleDrive
     from sodarace_gym.physics.robustness import perturbed as perturbed
-    from sodarace_gym.physics.rollout import DRIVE_RATE as DRIVE_RATE
-    from sodarace_gym.physics.rollout import DURATION as DURATION
-    from sodarace_gym.physics.rollout import FRAME_RATE as FRAME_RATE
-    from sodarace_gym.physics.rollout import STEP_RATE as STEP_RATE
     from sodarace_gym.physics.rollout import Rollout as Rollout
     from sodarace_gym.physics.rollout import roll_out as roll_out
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "constants": ["DRIVE_RATE", "DURATION", "FRAME_RATE", "STEP_RATE"],
         "control": ["ControlledWorld", "MuscleDrive"],
         "robustness": ["perturbed"],
-        "rollout": ["DRIVE_RATE", "DURATION", "FRAME_RATE", "STEP_RATE", "Rollout", "roll_out"],
+        "rollout": ["Rollout", "roll_out"],
     },
 )

@@ -18,7 +18,7 @@ from pymunk._chipmunk_cffi import ffi
 
 from sodarace_gym.physics import chipmunk, stepping, surfaces
 from sodarace_gym.physics.compilation import compiler
-from sodarace_gym.physics.rollout import STEP_RATE
+from sodarace_gym.physics.constants import STEP_RATE
 from sodarace_gym.physics.stepping import CHECK_EVERY, COMPLETED, Floats, Ints, WorldArrays, WorldConstants
 
 FAULTS = {COMPLETED: None, stepping.UNSTABLE: "unstable", stepping.ESCAPED: "escaped"}

@@ -1,7 +1,7 @@
 """Pictures of walkers and terrains, drawn without a display unless a window is asked for.
 
-`film` draws frames, whole walks and film strips; `camera` decides what is in view, `canvas` draws shapes and text, and `window`
-plays walks on a screen.
+`film` draws frames, whole walks and film strips from what `drawing` makes of terrains and walkers; `camera` decides what is in
+view, `canvas` draws shapes and text, and `window` plays walks on a screen.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sodarace_gym.physics.rollout import FRAME_RATE
+from sodarace_gym.physics.constants import FRAME_RATE
 from sodarace_gym.rendering.canvas import pygame
 from sodarace_gym.rendering.film import FRAME_SIZE, pose_scene, terrain_scene, walk_scenes
 from sodarace_gym.terrains.terrain import Terrain

@@ -1,7 +1,8 @@
 """What a walker walks on.
 
-`terrain` has the ground and the ceiling as polylines; `family` is what families share, and `families` are the thirteen beyond
-the paper's five. `distribution` draws terrains and fixes the splits; `source` holds the choice of terrain of an environment.
+`terrain` has the ground and the ceiling as polylines. `paper` has the paper's five, `families` the thirteen beyond them and
+`family` what these share; `making` makes any of them by name. `distribution` draws terrains and fixes the splits, and `source`
+holds an environment's choice of terrain.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES as ALL_TERRAIN_NAMES
     from sodarace_gym.terrains.families import FAMILIES as FAMILIES
     from sodarace_gym.terrains.family import TerrainFamily as TerrainFamily
+    from sodarace_gym.terrains.making import make_terrain as make_terrain
+    from sodarace_gym.terrains.paper import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrains.source import TerrainSource as TerrainSource
-    from sodarace_gym.terrains.terrain import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrains.terrain import Polyline as Polyline
     from sodarace_gym.terrains.terrain import Terrain as Terrain
-    from sodarace_gym.terrains.terrain import make_terrain as make_terrain
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -30,6 +31,8 @@ __getattr__, __dir__ = lazy_names(
         "families": ["ALL_TERRAIN_NAMES", "FAMILIES"],
         "family": ["TerrainFamily"],
         "source": ["TerrainSource"],
-        "terrain": ["TERRAIN_NAMES", "Polyline", "Terrain", "make_terrain"],
+        "making": ["make_terrain"],
+        "paper": ["TERRAIN_NAMES"],
+        "terrain": ["Polyline", "Terrain"],
     },
 )

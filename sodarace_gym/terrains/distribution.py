@@ -15,7 +15,9 @@ import numpy as np
 from sodarace_gym.arguments import shown
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.family import check_difficulty
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 
 SPLITS = {
     "train": range(0, 1_000_000),

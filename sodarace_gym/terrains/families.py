@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sodarace_gym.terrains.family import Points, Stretch, TerrainFamily, graded, join
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 
 
 def _rolling(rng: np.random.Generator, length: float, height: float, wavelength: float) -> Points:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sodarace_gym.arguments import checked_seed
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 
 
 class TerrainSource:

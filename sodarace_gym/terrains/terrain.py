@@ -8,7 +8,7 @@ walkers start alike; what makes a terrain a terrain begins beyond it and stays w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sodarace_gym.arguments import checked_seed, shown
+from sodarace_gym.arguments import shown
 
 Polyline = NDArray[np.float64]
 
@@ -30,8 +30,6 @@ START_ROOM = 1.0
 """Least height of the air at x = 0, walker units: a single joint is 0.6 high."""
 SKY = 200.0
 """Height of the open sky, walker units: out of reach."""
-WALL_HEIGHT = 100.0
-"""Height of a wall, walker units: four times the tallest walker."""
 PROFILE_HALF_WIDTH = 48.0
 """The profile observation covers ``|x| <= PROFILE_HALF_WIDTH``, walker units."""
 PROFILE_POINTS = 64
@@ -247,101 +245,3 @@ def _to_the_ends(line: Polyline) -> Polyline:
     if line[-1, 0] < WORLD_HALF_WIDTH:
         pieces.append(np.array([[WORLD_HALF_WIDTH, line[-1, 1]]]))
     return np.concatenate(pieces)
-
-
-def _flat(rng: np.random.Generator) -> Terrain:
-    """Level ground under open sky."""
-    return Terrain("Flat", np.array([[-WORLD_HALF_WIDTH, 0.0], [WORLD_HALF_WIDTH, 0.0]]))
-
-
-def _left_wall(rng: np.random.Generator) -> Terrain:
-    """A wall 16 units to the left of the start; the right is open."""
-    wall = -START_HALF_WIDTH
-    return Terrain(
-        "LeftWall",
-        np.array([[-WORLD_HALF_WIDTH, WALL_HEIGHT], [wall, WALL_HEIGHT], [wall, 0.0], [WORLD_HALF_WIDTH, 0.0]]),
-    )
-
-
-def _right_wall(rng: np.random.Generator) -> Terrain:
-    """A wall 16 units to the right of the start; the left is open."""
-    return _left_wall(rng).mirrored()
-
-
-BUMP_SPACING = (3.5, 6.0)
-"""Least and greatest distance between neighbouring vertices of Bumpy, walker units."""
-BUMP_HEIGHT = (2.0, 6.0)
-"""Least and greatest height of a bump above the hollows beside it, walker units: the steepest slope stays below a wall's."""
-BUMPS_HALF_WIDTH = 400.0
-"""Bumpy is bumpy for |x| up to this, walker units; flat beyond."""
-
-
-def _bumpy(rng: np.random.Generator) -> Terrain:
-    """Bumps of 2 to 6 units on both sides of the start."""
-
-    def side() -> list[tuple[float, float]]:
-        points, x, peak = [(START_HALF_WIDTH, 0.0)], START_HALF_WIDTH, True
-        while x < BUMPS_HALF_WIDTH:
-            x += float(rng.uniform(*BUMP_SPACING))
-            points.append((x, float(rng.uniform(*BUMP_HEIGHT)) if peak else 0.0))
-            peak = not peak
-        return [*points, (x + BUMP_SPACING[1], 0.0), (WORLD_HALF_WIDTH, 0.0)]
-
-    right, left = side(), side()
-    return Terrain("Bumpy", np.array([(-x, y) for x, y in reversed(left)] + right))
-
-
-TUNNEL_HEIGHT = 5.0
-"""Height of the tunnel, walker units: a fifth of what the tallest walkers measure."""
-
-
-def _tunnel(rng: np.random.Generator) -> Terrain:
-    """A ceiling 5 units high on both sides of the start."""
-    low, high, mouth, end = TUNNEL_HEIGHT, SKY, START_HALF_WIDTH, WORLD_HALF_WIDTH
-    ceiling = np.array([[-end, low], [-mouth, low], [-mouth, high], [mouth, high], [mouth, low], [end, low]])
-    return Terrain("Tunnel", _flat(rng).floor, ceiling)
-
-
-PAPER_FAMILIES: dict[str, Callable[[np.random.Generator], Terrain]] = {
-    "Flat": _flat,
-    "LeftWall": _left_wall,
-    "RightWall": _right_wall,
-    "Bumpy": _bumpy,
-    "Tunnel": _tunnel,
-}
-"""What makes each of the paper's terrains; their docstrings say what they are."""
-TERRAIN_NAMES = tuple(PAPER_FAMILIES)
-"""The paper's five terrains."""
-
-
-def make_terrain(name: str, seed: int = 0, difficulty: float | None = None, **parameters: float) -> Terrain:
-    """Makes a terrain of a family.
-
-    Args:
-        name: One of ``TERRAIN_NAMES`` or of ``FAMILIES``.
-        seed: Seed of what is random in the family (of the paper's five only Bumpy is); the same seed gives the same terrain.
-        difficulty: From 0 to 1; None is 0.5. The paper's five have none.
-        parameters: Parameters of the family to set, instead of what the difficulty says; each family's class explains its own.
-
-    Returns:
-        The terrain.
-
-    Raises:
-        ValueError: The name is not a family, the seed is negative, the difficulty is outside [0, 1] or given to a family of
-            the paper, or a parameter is unknown or out of its bounds.
-    """
-    from sodarace_gym.terrains.families import FAMILIES  # which are made of terrains
-
-    seed = checked_seed(seed, "seed")
-    if not isinstance(name, str) or name not in (*PAPER_FAMILIES, *FAMILIES):
-        known = ", ".join([*PAPER_FAMILIES, *FAMILIES])
-        raise ValueError(f"unknown terrain {shown(name)}; expected one of {known}.")
-    if name in FAMILIES:
-        return FAMILIES[name].at(0.5 if difficulty is None else difficulty, **parameters).terrain(seed)
-    if difficulty is not None or parameters:
-        given = "difficulty" if difficulty is not None else next(iter(parameters))
-        raise ValueError(
-            f"{given}: {name} is one of the paper's terrains, which have no difficulty and no parameters; leave it out or "
-            f"take one of {', '.join(FAMILIES)}."
-        )
-    return PAPER_FAMILIES[name](np.random.default_rng(seed))

@@ -9,7 +9,7 @@ from benchmarks.difficulty import mean_distances, measure, ranks
 from benchmarks.panel import breed, distances, load_panel
 from sodarace_gym.physics.rollout import Rollout
 from sodarace_gym.terrains.families import FAMILIES
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.walker import build_design
 
 

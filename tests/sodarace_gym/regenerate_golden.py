@@ -15,8 +15,11 @@ import math
 import numpy as np
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.physics.rollout import DURATION, FRAME_RATE, roll_out
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.physics.constants import DURATION, FRAME_RATE
+from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.random_walker import random_design
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
 from tests.sodarace_gym.sample_walkers import GOLDEN, design_to_json, random_designs, runner, square, wheel

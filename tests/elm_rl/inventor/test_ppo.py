@@ -31,9 +31,10 @@ from elm_rl.inventor.ppo import (
 )
 from elm_rl.inventor.reward import ProgramReward, RewardScale, TerrainReward
 from elm_rl.inventor.trainer import PPOSettings, TerrainPPOTrainer
-from elm_rl.models.language_model import encode_text, make_model, save_language_model, train_tokenizer
+from elm_rl.models.language_model import make_model, save_language_model
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM, condition, make_value_model, unsampleable_ids
+from elm_rl.models.tokenizer import encode_text, train_tokenizer
 from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError
 
 TERRAINS = ("LeftWall", "Tunnel")

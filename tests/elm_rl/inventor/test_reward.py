@@ -10,9 +10,10 @@ from torch import nn
 
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.seeds import load_seed
-from elm_rl.inventor.reward import MIN_STD, ProgramReward, RewardScale, TerrainReward, reward_scales, rollouts
-from elm_rl.models.language_model import encode_text, train_tokenizer
+from elm_rl.inventor.reward import MIN_STD, ProgramReward, RewardScale, TerrainReward, reward_scales
+from elm_rl.judging.rollouts import rollouts
 from elm_rl.models.terrain_conditioning import TerrainLlamaConfig
+from elm_rl.models.tokenizer import encode_text, train_tokenizer
 from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
 
 TERRAINS = ("LeftWall", "RightWall", "Tunnel")

@@ -21,16 +21,12 @@ from transformers import (
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.language_model import (
     MODEL_SIZES,
-    SPECIAL_TOKENS,
-    decode_program,
-    encode_text,
     load_language_model,
     make_model,
     sample_completions,
     save_language_model,
-    start_id,
-    train_tokenizer,
 )
+from elm_rl.models.tokenizer import SPECIAL_TOKENS, decode_program, encode_text, start_id, train_tokenizer
 
 
 def program(joints: int, amplitude: float) -> str:

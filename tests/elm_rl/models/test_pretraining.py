@@ -17,8 +17,9 @@ from elm_rl.corpus.corpus import CorpusConfig, run_corpus
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.judging.sample_quality import sample_programs
 from elm_rl.models import supervised_training
-from elm_rl.models.language_model import encode_text, load_language_model, make_model, train_tokenizer
+from elm_rl.models.language_model import load_language_model, make_model
 from elm_rl.models.pretraining import Example, PretrainConfig, TrainConfig, TrainResult, run_pretrain, train_causal_lm
+from elm_rl.models.tokenizer import encode_text, train_tokenizer
 
 
 def program(joints: int, amplitude: float) -> str:

@@ -10,18 +10,18 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.language_model import sample_completions, save_language_model, train_tokenizer
+from elm_rl.models.language_model import load_policy, sample_completions, save_language_model
 from elm_rl.models.terrain_conditioning import (
     CODE_SPREAD,
     DEFAULT_TERRAINS,
     TerrainBlindModel,
     TerrainLlamaForCausalLM,
     condition,
-    load_policy,
     make_value_model,
     unsampleable_ids,
     weights_digest,
 )
+from elm_rl.models.tokenizer import train_tokenizer
 
 TOKENIZER = train_tokenizer(["a = 1\nb = 2\n"], 270, context=64)
 VOCABULARY = len(TOKENIZER)

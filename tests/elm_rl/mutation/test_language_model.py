@@ -14,7 +14,8 @@ import torch
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import load_seed
-from elm_rl.models.language_model import load_language_model, make_model, save_language_model, train_tokenizer
+from elm_rl.models.language_model import load_language_model, make_model, save_language_model
+from elm_rl.models.tokenizer import train_tokenizer
 from elm_rl.mutation import language_model, training
 from elm_rl.mutation.examples import (
     FORMATS,

@@ -13,11 +13,13 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from sodarace_gym.envs.control import SodaraceControlEnv
 from sodarace_gym.envs.senses import BOUNDS, LOOK_POINTS
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.physics.rollout import STEP_RATE, roll_out
+from sodarace_gym.physics.constants import STEP_RATE
+from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.registration import CONTROL_IDS
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.library import load_walker
 from tests.sodarace_gym.control_plays import PIT, SHORT, at_random, make, own_gait, parts, play
 from tests.sodarace_gym.sample_walkers import passive, wheel
@@ -243,7 +245,7 @@ def test_pictures_show_the_walker_as_it_is_now() -> None:
         assert image.shape == (360, 640, 3)
         assert image.dtype == np.uint8
     assert not np.array_equal(terrain, start)
-    from sodarace_gym.rendering.film import LENGTHENING, SHORTENING
+    from sodarace_gym.rendering.drawing import LENGTHENING, SHORTENING
 
     def count(image: Any, colour: Any) -> int:
         return int((np.abs(image.astype(int) - colour).max(axis=2) < 40).sum())

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from sodarace_gym.envs.control import SodaraceControlEnv
-from sodarace_gym.physics.rollout import STEP_RATE, roll_out
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.physics.constants import STEP_RATE
+from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 from tests.sodarace_gym.control_plays import PIT, SHORT, at_random, make, own_gait, parts, play
 from tests.sodarace_gym.sample_walkers import random_designs, violent
 

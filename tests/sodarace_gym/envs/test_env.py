@@ -24,7 +24,8 @@ from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.programs.prelude import NUMPY_NAMES
 from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID, register_environments
 from sodarace_gym.terrains.families import FAMILIES
-from sodarace_gym.terrains.terrain import Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
 
 SHORT = 1.0  # s of walking: enough to move
 

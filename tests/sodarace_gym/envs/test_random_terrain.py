@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from sodarace_gym.envs.random_terrain import RandomTerrainEnv
 from sodarace_gym.terrains.distribution import SPLITS, TerrainDraw, terrain_split
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 
 SHORT = 1.0  # s of walking
 

@@ -25,7 +25,7 @@ from sodarace_gym.errors import ERROR_KINDS
 from sodarace_gym.evaluation import evaluator as evaluator_module
 from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.registration import ENVIRONMENT_IDS
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 from tests.sodarace_gym.sample_walkers import random_designs, wheel
 
 T = TypeVar("T")

@@ -8,7 +8,9 @@ from sodarace_gym.evaluation import evaluator as evaluator_module
 from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.programs.program import compile_program
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from tests.sodarace_gym.sample_walkers import random_designs, square, wheel
 
 PROGRAMS = [design.to_program() for design in (*random_designs(seed=12, count=4), wheel())]

@@ -18,7 +18,9 @@ from sodarace_gym.errors import ERROR_KINDS
 from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.physics import rollout
 from sodarace_gym.physics.rollout import roll_out
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import build_design
 from tests.sodarace_gym.sample_walkers import random_designs, square, wheel
 

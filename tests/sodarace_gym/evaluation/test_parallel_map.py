@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from sodarace_gym.evaluation import evaluator as evaluator_module
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator, _grounds, _Job
 from sodarace_gym.evaluation.parallel_map import MAX_CHUNK, THREAD_CHUNK, ParallelMap, pickled_chunks
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 from tests.sodarace_gym.sample_walkers import random_designs, square
 
 SQUARE = square().to_program()

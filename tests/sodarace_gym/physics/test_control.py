@@ -12,10 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sodarace_gym.physics.chipmunk import compiled_calls_supported
+from sodarace_gym.physics.constants import FRAME_RATE, STEP_RATE
 from sodarace_gym.physics.control import MUSCLE_SPEED, ControlledWorld, MuscleDrive, phase_groups
-from sodarace_gym.physics.rollout import CONSTANTS, FRAME_RATE, STEP_RATE, roll_out, world_arrays
+from sodarace_gym.physics.rollout import CONSTANTS, roll_out, world_arrays
 from sodarace_gym.programs.program import compile_program
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.walkers.library import WALKER_NAMES, load_walker
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 from tests.sodarace_gym.sample_walkers import passive, random_designs, square, violent, wheel

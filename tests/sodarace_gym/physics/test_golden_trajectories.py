@@ -19,8 +19,10 @@ import json
 import numpy as np
 import pytest
 
-from sodarace_gym.physics.rollout import DURATION, FRAME_RATE, Rollout, roll_out
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, make_terrain
+from sodarace_gym.physics.constants import DURATION, FRAME_RATE
+from sodarace_gym.physics.rollout import Rollout, roll_out
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.walkers.walker import build_design
 from tests.sodarace_gym.sample_walkers import GOLDEN, design_from_json, fast_walkers
 

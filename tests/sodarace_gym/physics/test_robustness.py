@@ -12,7 +12,7 @@ from sodarace_gym.errors import ProgramError
 from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.physics.robustness import PERTURBATION, perturbed
 from sodarace_gym.physics.rollout import roll_out
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 from tests.sodarace_gym.sample_walkers import fast_walkers, random_designs, raw_walkers, wheel
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from sodarace_gym.physics import rollout, stepping
-from sodarace_gym.physics.rollout import (
+from sodarace_gym.physics.constants import (
     ACTIVE_FREQUENCY,
-    CONSTANTS,
     DRIVE_RATE,
     FRAME_RATE,
     FRICTION,
@@ -20,11 +19,11 @@ from sodarace_gym.physics.rollout import (
     PLAIN_FREQUENCY,
     RESTITUTION,
     STEP_RATE,
-    WorldArrays,
-    roll_out,
-    world_arrays,
 )
-from sodarace_gym.terrains.terrain import START_HALF_WIDTH, TERRAIN_NAMES, TUNNEL_HEIGHT, Terrain, make_terrain
+from sodarace_gym.physics.rollout import CONSTANTS, WorldArrays, roll_out, world_arrays
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES, TUNNEL_HEIGHT
+from sodarace_gym.terrains.terrain import START_HALF_WIDTH, Terrain
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
 from tests.sodarace_gym.sample_walkers import (
     passive,

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.physics import stepping
 from sodarace_gym.physics.chipmunk import compiled_calls_supported
-from sodarace_gym.physics.rollout import CONSTANTS, STEP_RATE, WorldArrays, world_arrays
+from sodarace_gym.physics.constants import STEP_RATE
+from sodarace_gym.physics.rollout import CONSTANTS, WorldArrays, world_arrays
 from sodarace_gym.physics.stepping import COMPLETED, ESCAPED, UNSTABLE, Motion, WorldConstants
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 from tests.sodarace_gym.sample_walkers import (
     fast_walkers,

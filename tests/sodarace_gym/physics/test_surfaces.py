@@ -10,7 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sodarace_gym.physics.surfaces import joint_fault, surface_height
-from sodarace_gym.terrains.terrain import START_HALF_WIDTH, TERRAIN_NAMES, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import START_HALF_WIDTH
 
 
 @st.composite

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from sodarace_gym.physics.rollout import STEEPEST_GROUND, TERRAIN_RADIUS, terrain_arrays
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.physics.constants import STEEPEST_GROUND, TERRAIN_RADIUS
+from sodarace_gym.physics.rollout import terrain_arrays
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from tests.sodarace_gym.terrains.polylines import polylines, start_height
 
 

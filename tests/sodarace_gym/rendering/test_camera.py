@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sodarace_gym.rendering import camera, film
+from sodarace_gym.rendering import camera, drawing
 from sodarace_gym.rendering.canvas import View
 from sodarace_gym.rendering.film import FRAME_SIZE, last_frame
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 
 WIDTH, HEIGHT = FRAME_SIZE
@@ -49,9 +51,9 @@ def test_the_camera_goes_fifty_units_up_and_down(terrain: Terrain) -> None:
     image = last_frame(body(), terrain, trajectory).astype(int)
     middle = int(places[-1, :, 0].mean())
     below = image[int(places[-1, :, 1].max()) + 12 :, middle - 20 : middle + 20]
-    solid = (np.abs(below - film.SOLID).max(axis=2) < 8).mean()
+    solid = (np.abs(below - drawing.SOLID).max(axis=2) < 8).mean()
     assert solid > 0.3, "the ground below the walker is in the picture"
-    assert (np.abs(below[-1] - film.SOLID).max(axis=1) < 80).all(), "and filled to the lower edge"
+    assert (np.abs(below[-1] - drawing.SOLID).max(axis=1) < 80).all(), "and filled to the lower edge"
 
 
 @given(data=st.data())

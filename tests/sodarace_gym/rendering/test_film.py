@@ -14,11 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from sodarace_gym.envs.env import SodaraceEnv
-from sodarace_gym.physics.rollout import FRAME_RATE, Rollout, roll_out
-from sodarace_gym.rendering import film
+from sodarace_gym.physics.constants import FRAME_RATE
+from sodarace_gym.physics.rollout import Rollout, roll_out
+from sodarace_gym.rendering import drawing, film
 from sodarace_gym.rendering.canvas import Colour
 from sodarace_gym.rendering.film import FRAME_SIZE, film_strip, frames, last_frame, terrain_image, terrain_sheet
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 
 WIDTH, HEIGHT = FRAME_SIZE
@@ -54,7 +57,7 @@ def check_image(image: Any, width: int = WIDTH, height: int = HEIGHT) -> None:
 def test_terrain_images_show_what_is_solid(name: str) -> None:
     image = terrain_image(make_terrain(name))
     check_image(image)
-    solid = (np.abs(image.astype(int) - film.SOLID) < 4).all(axis=2)
+    solid = (np.abs(image.astype(int) - drawing.SOLID) < 4).all(axis=2)
     row, left, right, middle = HEIGHT // 3, WIDTH // 20, WIDTH - WIDTH // 20, WIDTH // 2 - 20
     expected = {"LeftWall": (True, False), "RightWall": (False, True), "Tunnel": (True, True)}.get(name, (False, False))
     assert (bool(solid[row, left]), bool(solid[row, right])) == expected
@@ -74,7 +77,7 @@ def test_ground_below_the_start_is_in_the_picture(name: str) -> None:
     terrain = make_terrain(name, difficulty=1.0)
     image = terrain_image(terrain, span=112.0)
     check_image(image)
-    solid = (np.abs(image.astype(int) - film.SOLID) < 4).all(axis=2)
+    solid = (np.abs(image.astype(int) - drawing.SOLID) < 4).all(axis=2)
     assert solid[-2].mean() > 0.9, "even the lowest ground is seen from above"
     lowest, start = (int(np.argmax(solid[:, column])) for column in (np.argmin(solid.sum(axis=0)), WIDTH // 2 - 20))
     assert lowest > start + 10
@@ -112,10 +115,10 @@ def test_solid_ground_reaches_the_edges_of_the_picture() -> None:
     floor = [(-1000, 0), (-30, 0), (-30, -90), (-20, -90), (-20, 0), (20, 0), (20, -5), (24, -5), (24, 0), (32, 0)]
     image = terrain_image(Terrain("Pits", np.array([*floor, (32, -9), (1000, -9)], dtype=float)))
     scale = WIDTH / 64
-    surface = int(np.flatnonzero((np.abs(image[:, WIDTH // 3].astype(int) - film.SURFACE) < 30).all(axis=1))[0])
+    surface = int(np.flatnonzero((np.abs(image[:, WIDTH // 3].astype(int) - drawing.SURFACE) < 30).all(axis=1))[0])
     below = image[surface + 30 : surface + int(4 * scale)]
-    solid = (np.abs(below.astype(int) - film.SOLID) < 4).all(axis=2)
-    hatched = (np.abs(below.astype(int) - film.HATCH) < 30).all(axis=2) | solid
+    solid = (np.abs(below.astype(int) - drawing.SOLID) < 4).all(axis=2)
+    hatched = (np.abs(below.astype(int) - drawing.HATCH) < 30).all(axis=2) | solid
 
     def columns(left: float, right: float) -> slice:
         return slice(int((32 + left) * scale) + 4, int((32 + right) * scale) - 4)
@@ -123,16 +126,16 @@ def test_solid_ground_reaches_the_edges_of_the_picture() -> None:
     assert not solid[:, columns(-30, -20)].any()
     assert not solid[:, columns(20, 24)].any()
     assert hatched[:, columns(24.5, 32)].mean() > 0.95, "solid up to the edge"
-    assert (np.abs(image[-1, columns(-19, 19)].astype(int) - film.SOLID) < 4).all(), "filled to the lower edge"
+    assert (np.abs(image[-1, columns(-19, 19)].astype(int) - drawing.SOLID) < 4).all(), "filled to the lower edge"
 
 
 def test_the_start_line_ends_at_the_ceiling() -> None:
     flat = make_terrain("Flat").floor
     image = terrain_image(Terrain("Low", flat, flat + np.array([0.0, 12.0])))
     middle = image[:, WIDTH // 2 - 3 : WIDTH // 2 + 3]
-    rows = np.flatnonzero((np.abs(middle.astype(int) - film.START).max(axis=2) < 40).any(axis=1))
+    rows = np.flatnonzero((np.abs(middle.astype(int) - drawing.START).max(axis=2) < 40).any(axis=1))
     assert rows.size > 20
-    assert (np.abs(image[: rows[0] - 20, WIDTH // 2].astype(int) - film.SOLID) < 4).all()
+    assert (np.abs(image[: rows[0] - 20, WIDTH // 2].astype(int) - drawing.SOLID) < 4).all()
 
 
 def test_images_belong_to_the_caller() -> None:
@@ -147,8 +150,8 @@ def test_the_camera_follows_the_walker() -> None:
     assert abs(rollout.displacement) > 20.0
     for image in (next(frames(design, terrain, rollout.trajectory)), last_frame(design, terrain, rollout.trajectory)):
         below_caption = image[70:]
-        inside = count(below_caption[:, WIDTH // 10 : -WIDTH // 10], film.JOINT)
-        assert inside == count(below_caption, film.JOINT) > 400
+        inside = count(below_caption[:, WIDTH // 10 : -WIDTH // 10], drawing.JOINT)
+        assert inside == count(below_caption, drawing.JOINT) > 400
 
 
 def test_muscles_are_coloured_by_what_their_drive_does() -> None:
@@ -159,10 +162,10 @@ def test_muscles_are_coloured_by_what_their_drive_does() -> None:
 
     lengthening, shortening = first(triangle(phase=np.pi / 2)), first(triangle(phase=-np.pi / 2))
     still = first(triangle(distance_only=True))
-    assert count(lengthening, film.LENGTHENING) > 200 > 5 > count(lengthening, film.SHORTENING)
-    assert count(shortening, film.SHORTENING) > 400 > 5 > count(shortening, film.LENGTHENING)
-    assert count(shortening, film.SHORTENING) > 1.3 * count(lengthening, film.LENGTHENING), "short ones bulge"
-    assert count(still, film.LENGTHENING) == count(still, film.SHORTENING) == 0
+    assert count(lengthening, drawing.LENGTHENING) > 200 > 5 > count(lengthening, drawing.SHORTENING)
+    assert count(shortening, drawing.SHORTENING) > 400 > 5 > count(shortening, drawing.LENGTHENING)
+    assert count(shortening, drawing.SHORTENING) > 1.3 * count(lengthening, drawing.LENGTHENING), "short ones bulge"
+    assert count(still, drawing.LENGTHENING) == count(still, drawing.SHORTENING) == 0
 
 
 @pytest.mark.parametrize("fault", [0.0, np.nan, np.inf, 1e12])
@@ -175,7 +178,7 @@ def test_frames_end_where_the_trajectory_stops_making_sense(fault: float) -> Non
     trajectory[:] = fault
     (only,) = frames(triangle(), terrain, trajectory)
     assert np.array_equal(only, next(frames(triangle(), terrain, None)))
-    assert count(only, film.JOINT) > 50, "the walker as it was put down"
+    assert count(only, drawing.JOINT) > 50, "the walker as it was put down"
 
 
 def test_a_film_strip_grows_with_its_moments() -> None:
@@ -186,9 +189,9 @@ def test_a_film_strip_grows_with_its_moments() -> None:
     assert long.shape[1] > 2.5 * short.shape[1]
     panel = long.shape[1] // 6
     for column in range(6):
-        assert count(long[:200, column * panel : (column + 1) * panel], film.JOINT) > 20
+        assert count(long[:200, column * panel : (column + 1) * panel], drawing.JOINT) > 20
     track = long[210:]
-    covered = np.flatnonzero((np.abs(track.astype(int) - film.JOINT).max(axis=2) < 120).any(axis=0))
+    covered = np.flatnonzero((np.abs(track.astype(int) - drawing.JOINT).max(axis=2) < 120).any(axis=0))
     assert np.ptp(covered) > 0.6 * long.shape[1], "the moments are spread along the way"
 
 
@@ -204,7 +207,7 @@ def test_a_film_strip_shows_a_walk_up_to_its_fault(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(film, "roll_out", fails)
     image = film_strip(triangle(), make_terrain("Flat"), n=3, duration=1.0)
     panel = image.shape[1] // 3
-    assert count(image[:200, -panel:], film.JOINT) > 20, "the last moment is the last that makes sense"
+    assert count(image[:200, -panel:], drawing.JOINT) > 20, "the last moment is the last that makes sense"
     assert not np.array_equal(image[:200, -panel:], whole[:200, -panel:])
 
 

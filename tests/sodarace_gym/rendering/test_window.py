@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from sodarace_gym.envs.env import SodaraceEnv
-from sodarace_gym.physics.rollout import FRAME_RATE, roll_out
+from sodarace_gym.physics.constants import FRAME_RATE
+from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.rendering.canvas import pygame, to_image
 from sodarace_gym.rendering.film import terrain_image
 from sodarace_gym.rendering.window import Window
-from sodarace_gym.terrains.terrain import make_terrain
+from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.walker import build_design
 
 DRIVE = (False, 2.0, 0.0)

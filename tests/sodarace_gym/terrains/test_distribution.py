@@ -17,7 +17,8 @@ from sodarace_gym.terrains.distribution import (
     terrain_split,
 )
 from sodarace_gym.terrains.families import FAMILIES
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 
 NAMES = (*TERRAIN_NAMES, *FAMILIES)
 

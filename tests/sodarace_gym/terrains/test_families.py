@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sodarace_gym.physics.rollout import ESCAPE_DEPTH, roll_out
+from sodarace_gym.physics.constants import ESCAPE_DEPTH
+from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.terrains.families import (
     FAMILIES,
     SECTION_FAMILIES,
@@ -29,7 +30,8 @@ from sodarace_gym.terrains.families import (
     UpSlope,
 )
 from sodarace_gym.terrains.family import COURSE_LENGTH, SUMMIT, Stretch, TerrainFamily, join
-from sodarace_gym.terrains.terrain import SKY, START_HALF_WIDTH, WORLD_HALF_WIDTH, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import SKY, START_HALF_WIDTH, WORLD_HALF_WIDTH, Terrain
 from sodarace_gym.walkers.walker import MAX_HEIGHT
 from tests.sodarace_gym.sample_walkers import fast_walkers, wheel
 

@@ -10,19 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sodarace_gym.physics.rollout import JOINT_RADIUS, STEEPEST_GROUND
+from sodarace_gym.physics.constants import JOINT_RADIUS, STEEPEST_GROUND
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import BUMP_HEIGHT, TERRAIN_NAMES, TUNNEL_HEIGHT, WALL_HEIGHT
 from sodarace_gym.terrains.terrain import (
-    BUMP_HEIGHT,
     PROFILE_HALF_WIDTH,
     PROFILE_MAX_HEIGHT,
     PROFILE_POINTS,
     START_HALF_WIDTH,
-    TERRAIN_NAMES,
-    TUNNEL_HEIGHT,
-    WALL_HEIGHT,
     WORLD_HALF_WIDTH,
     Terrain,
-    make_terrain,
 )
 from sodarace_gym.walkers.walker import MAX_HEIGHT, MAX_WIDTH
 from tests.sodarace_gym.terrains.polylines import polylines, start_height

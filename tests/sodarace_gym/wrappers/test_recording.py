@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sodarace_gym import BoxActions, RecordWalks
 from sodarace_gym.envs.env import SodaraceEnv
-from sodarace_gym.physics.rollout import FRAME_RATE
+from sodarace_gym.physics.constants import FRAME_RATE
 
 DURATION = 1.0  # at some lengths (of 0.5 s, say) moviepy rounds the last frame away
 WALK = FRAME_RATE + 1

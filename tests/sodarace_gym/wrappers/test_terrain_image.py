@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from sodarace_gym import BoxActions, TerrainImage
 from sodarace_gym.envs.env import SodaraceEnv
 from sodarace_gym.rendering.film import terrain_observation
-from sodarace_gym.terrains.terrain import TERRAIN_NAMES, WORLD_HALF_WIDTH, Terrain, make_terrain
+from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.terrain import WORLD_HALF_WIDTH, Terrain
 
 
 def image_environment(name: str = "Bumpy", size: tuple[int, int] = (64, 128), **settings: Any) -> TerrainImage[Any]:
