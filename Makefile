@@ -54,7 +54,7 @@ lint: $(STAMP_TEST) ## Check style, formatting, types and import directions
 	$(PY) -m ruff format --check .
 	@echo "==> Checking types (mypy)"
 	$(PY) -m mypy
-	@echo "==> Checking that imports point one way: benchmarks, elm_rl, sodarace_gym (import-linter)"
+	@echo "==> Checking that imports point one way: benchmarks, elm_rl, sodarace_gym, and the floors within (import-linter)"
 	$(VENV)/bin/lint-imports
 
 format: $(STAMP_TEST) ## Repair formatting, import order and what else ruff can repair

@@ -210,8 +210,8 @@ def main() -> None:
         f"{options.seed} to {options.seed + 4}); those that get further than {SMALL:g} units and fail in no run. The step "
         f"in use is {step:.1f} ms, the solver's iterations are {constants.SOLVER_ITERATIONS}. Chaotic: {COPIES} copies with "
         f"joints moved by up to {PERTURBATION:g} units differ by more than {100 * CHAOTIC:g}%. Changes are relative to the "
-        "distance as it is: quartiles (25% / median / 75%), in %. For half the step also: the share of walkers, in %, that change "
-        f"by more than {bounds}%, and Spearman's correlation between the walkers' orders by the two distances.\n\n"
+        "distance as it is: quartiles (25% / median / 75%), in %. For half the step also: the share of walkers, in %, that "
+        f"change by more than {bounds}%, and Spearman's correlation between the walkers' orders by the two distances.\n\n"
         f"{markdown_table(header, table)}\n\n{reading(steady)}"
     )
     publish("convergence", "Does the time step matter?", body, options.write)

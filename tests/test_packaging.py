@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
 import importlib.metadata
 import os
 import re
@@ -152,21 +153,103 @@ def test_imports_point_one_way(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("sodarace_gym", "import elm_rl"),
-        ("sodarace_gym", "import benchmarks"),
-        ("sodarace_gym", "import torch"),
-        ("elm_rl", "import benchmarks"),
+        ("sodarace_gym/__init__.py", "import elm_rl"),
+        ("sodarace_gym/__init__.py", "import benchmarks"),
+        ("sodarace_gym/physics/rollout.py", "import torch"),
+        ("elm_rl/__init__.py", "import benchmarks"),
+        # From floor to floor, upwards and sideways.
+        ("sodarace_gym/terrains/terrain.py", "import sodarace_gym.physics.constants"),
+        ("sodarace_gym/walkers/walker.py", "def build():\n    import sodarace_gym.terrains.terrain"),
+        ("sodarace_gym/evaluation/evaluator.py", "import sodarace_gym.envs"),
+        ("elm_rl/mutation/training.py", "from elm_rl.evolution.state import EvolutionState"),
+        ("elm_rl/judging/comparison.py", "from elm_rl.inventor import reward"),
+        # A circle, a late import included, and a room that has no floor.
+        ("sodarace_gym/terrains/terrain.py", "def make():\n    import sodarace_gym.terrains.families"),
+        ("elm_rl/cellar.py", ""),
     ],
 )
 def test_an_import_that_points_the_wrong_way_is_found(repository: Path, tmp_path: Path, module: str, line: str) -> None:
     shutil.copy(repository / "pyproject.toml", tmp_path)
     for package in (*PACKAGES, "benchmarks"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").touch()
+        for path in modules(repository, package):
+            copy = tmp_path / path.relative_to(repository)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.touch()
+    families = tmp_path / "sodarace_gym" / "terrains" / "families.py"
+    families.write_text("import sodarace_gym.terrains.terrain\n", encoding="utf-8")
     assert lint_imports(tmp_path).returncode == 0
 
-    (tmp_path / module / "__init__.py").write_text(f"{line}\n", encoding="utf-8")
+    (tmp_path / module).write_text(f"{line}\n", encoding="utf-8")
     assert lint_imports(tmp_path).returncode != 0
+
+
+def rooms(repository: Path) -> list[str]:
+    return [
+        ".".join(path.parent.relative_to(repository).parts)
+        for package in PACKAGES
+        for path in modules(repository, package)
+        if path.name == "__init__.py" and "lazy_names(" in path.read_text(encoding="utf-8")
+    ]
+
+
+def test_every_room_says_what_lives_there_and_offers_it(repository: Path) -> None:
+    for room in rooms(repository):
+        tree = ast.parse((repository / room.replace(".", "/") / "__init__.py").read_text(encoding="utf-8"))
+        promised = {
+            alias.name
+            for block in tree.body
+            if isinstance(block, ast.If)
+            for node in block.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        (table,) = [
+            ast.literal_eval(node.args[1])
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "lazy_names"
+        ]
+        package = importlib.import_module(room)
+        assert package.__doc__
+        assert promised == {name for names in table.values() for name in names}, (
+            "what type checkers see is what there is"
+        )
+        assert promised <= set(dir(package))
+        for name in promised:
+            assert getattr(package, name) is not None
+        with pytest.raises(AttributeError, match="nonsense"):
+            _ = package.nonsense
+    assert {f"sodarace_gym.{room}" for room in ("programs", "physics", "rendering")} <= set(rooms(repository))
+
+
+@pytest.mark.parametrize(
+    ("room", "absent"),
+    [
+        ("programs", {"pydantic_monty", "numba", "pymunk", "pygame", "joblib"}),
+        ("walkers", {"numba", "pymunk", "pygame", "pydantic_monty"}),
+        ("terrains", {"numba", "pymunk", "pygame", "pydantic_monty"}),
+        ("physics", {"numba", "pymunk", "pygame", "pydantic_monty"}),
+        ("physics.constants", {"numba", "pymunk", "pygame", "pydantic_monty"}),
+        ("evaluation", {"numba", "pymunk", "joblib"}),
+        ("rendering", {"numba", "pymunk", "pygame"}),
+        ("envs", {"numba", "pymunk", "pygame", "pydantic_monty"}),
+        ("wrappers", {"numba", "pymunk", "pygame", "pydantic_monty"}),
+    ],
+)
+def test_a_room_loads_only_what_is_asked_for(tmp_path: Path, room: str, absent: set[str]) -> None:
+    loaded = run_python(f"import sys, sodarace_gym.{room}; print(*sys.modules)", tmp_path)
+    assert f"sodarace_gym.{room}" in loaded.split()
+    assert not absent & set(loaded.split())
+
+
+def test_the_architecture_page_names_modules_that_exist(repository: Path) -> None:
+    page = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:sodarace_gym|elm_rl|benchmarks|tests)(?:/\w+)*(?:/|\.py)?)`", page))
+    assert len(named) > 25
+    assert [path for path in sorted(named) if not (repository / path).exists()] == []
+    rooms_named = {path.removesuffix("/") for path in named} | {str(Path(path).parent) for path in named}
+    top = {room.replace(".", "/") for room in rooms(repository)} - set(PACKAGES)
+    assert top <= rooms_named, "every room is on the page"
+    assert len(page.splitlines()) <= 90
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
