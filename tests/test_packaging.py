@@ -241,6 +241,13 @@ def test_a_room_loads_only_what_is_asked_for(tmp_path: Path, room: str, absent: 
     assert not absent & set(loaded.split())
 
 
+def test_every_result_is_listed(repository: Path) -> None:
+    results = repository / "benchmarks" / "results"
+    listed = (results / "README.md").read_text(encoding="utf-8").split("# Negative results")[0]
+    present = {path.name + "/" * path.is_dir() for path in results.iterdir()} - {"README.md"}
+    assert [name for name in sorted(present) if f"[{name}]({name})" not in listed and f"`{name}`" not in listed] == []
+
+
 def test_the_architecture_page_names_modules_that_exist(repository: Path) -> None:
     page = (repository / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:sodarace_gym|elm_rl|benchmarks|tests)(?:/\w+)*(?:/|\.py)?)`", page))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Observation = dict[str, NDArray[np.float32]]
 
 REPAIRS = ("merged_joints", "dropped_muscles", "dropped_crowded_muscles", "dropped_parts", "clamped_amplitudes")
-"""The repairs that every ``info["repairs"]`` counts; see ``walker.build_design``."""
+"""The repairs that every ``info["repairs"]`` counts; see :func:`sodarace_gym.walkers.build_design`."""
 
 _CACHE_SIZE = 1_000  # roll-outs remembered by one environment: enough for an agent that repeats itself
 

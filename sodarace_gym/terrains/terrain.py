@@ -46,7 +46,7 @@ class Terrain:
     (:meth:`load`). Walkers are put down at height 0 around x = 0: keep the ground there at height 0 and the air above it open,
     ``START_HALF_WIDTH`` to both sides if walkers may be as large as they like. Where a polyline ends before the world does, it
     goes on level. Keep what stands up or hangs down at least 1.4 units thick: the solid has a skin of that thickness
-    (``2 * physics.TERRAIN_RADIUS``), and a thinner wall is thicker than it is drawn and observed.
+    (``2 * physics.constants.TERRAIN_RADIUS``), and a thinner wall is thicker than it is drawn and observed.
 
     Attributes:
         name: The family it comes from.
