@@ -22,11 +22,11 @@ import json
 import numpy as np
 from sodarace_gym.physics import control, rollout, stepping
 from sodarace_gym.programs import program
-from sodarace_gym.terrains import terrain
+from sodarace_gym.terrains import making
 from sodarace_gym.walkers import library
 
 design, _ = program.compile_program(library.load_walker("square"))
-arrays = rollout.world_arrays(design, terrain.make_terrain("Bumpy"), 0.5)  # not all in the open
+arrays = rollout.world_arrays(design, making.make_terrain("Bumpy"), 0.5)  # not all in the open
 world = control.ControlledWorld(arrays, rollout.CONSTANTS, plain=False)
 settled = world.fault
 world.advance(np.tile(world.rest_lengths, (10, 1)))
