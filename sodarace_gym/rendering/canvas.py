@@ -166,17 +166,13 @@ def _sheet(width: int, height: int) -> pygame.Surface:
 @functools.lru_cache(maxsize=64)
 def _label(words: str, size: int, colour: Colour) -> pygame.Surface:
     """Words as a picture. Reduced from a larger one: at small sizes pygame spaces letters by whole pixels."""
-    large = _font(size * _TEXT_SMOOTHING).render(words, True, colour)
+    if not pygame.font.get_init():
+        pygame.font.init()
+    # Fonts are not kept: they cost microseconds, and die with pygame.quit(), which a wrapper of Gymnasium calls.
+    large = pygame.font.Font(None, size * _TEXT_SMOOTHING).render(words, True, colour)
     return pygame.transform.smoothscale(
         large, (round(large.get_width() / _TEXT_SMOOTHING), round(large.get_height() / _TEXT_SMOOTHING))
     )
-
-
-@functools.lru_cache(maxsize=8)
-def _font(size: int) -> pygame.font.Font:
-    if not pygame.font.get_init():
-        pygame.font.init()
-    return pygame.font.Font(None, size)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:

@@ -140,6 +140,7 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
         self.observation_space = spaces.Dict({**terrain.spaces, "word": word, "picture": picture})  # type: ignore[assignment]
         self._word = WalkerWord()
         self._terrain: Observation | None = None  # None outside an episode
+        self._unshown = False  # whether a token was written since a frame was handed out
 
     @property
     def word(self) -> tuple[int, ...]:
@@ -160,6 +161,7 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
         """
         self._terrain, info = self.env.reset(seed=seed, options=options)
         self._word = WalkerWord()
+        self._unshown = False
         return self._observation(self._terrain), info | self._told()
 
     def step(self, action: int) -> tuple[WordObservation, float, bool, bool, dict[str, Any]]:
@@ -181,6 +183,7 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
             raise ValueError(f"action: expected the index of a token, a whole number, got {shown(action)}.") from None
         if self._terrain is None:
             raise gym.error.ResetNeeded("the word is over or none has begun: call reset() before step().")
+        self._unshown = True
         refusal = None
         try:
             self._word.write(token)
@@ -195,6 +198,14 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
         if refusal is not None:
             info |= {"error": "forbidden_token", "error_message": refusal}
         return self._observation(terrain), float(reward), terminated, truncated, info | self._told()
+
+    def render(self) -> Any:
+        """Renders the environment: the terrain while the word is being written. Each step has at least a frame in a list."""
+        rendered = self.env.render()
+        unshown, self._unshown = self._unshown, False
+        if unshown and isinstance(rendered, list) and not rendered and self._terrain is not None:
+            return self.get_wrapper_attr("walk_images")()
+        return rendered
 
     def _observation(self, terrain: Observation) -> WordObservation:
         word = np.zeros(self.max_tokens, dtype=np.int64)

@@ -17,7 +17,7 @@ from sodarace_gym.envs.env import SodaraceEnv
 from sodarace_gym.physics.constants import FRAME_RATE
 from sodarace_gym.physics.rollout import Rollout, roll_out
 from sodarace_gym.rendering import drawing, film
-from sodarace_gym.rendering.canvas import Colour
+from sodarace_gym.rendering.canvas import Colour, pygame
 from sodarace_gym.rendering.film import FRAME_SIZE, film_strip, frames, last_frame, terrain_image, terrain_sheet
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
@@ -305,3 +305,17 @@ def test_too_small_a_picture_is_refused(draw: Any) -> None:
         draw(make_terrain("Flat"), (640, 20))
     check = draw(make_terrain("Flat"), (64, 64))
     assert np.shape(check)[-3:] == (64, 64, 3)
+
+
+def test_pictures_outlive_a_pygame_that_others_shut_down() -> None:
+    """Gymnasium's HumanRendering does so when it is closed; others may start it again."""
+    design, terrain = triangle(), make_terrain("Flat")
+    for restarted in (False, True):
+        trajectory = roll_out(design, terrain, 0.3, record=True).trajectory
+        before = last_frame(design, terrain, trajectory)
+        pygame.quit()
+        if restarted:
+            pygame.font.init()
+        later = make_terrain("Hills", seed=int(restarted))  # with words that were not written before
+        assert terrain_image(later).shape == before.shape
+        assert np.array_equal(last_frame(design, terrain, trajectory), before)
