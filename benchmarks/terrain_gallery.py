@@ -24,6 +24,7 @@ from sodarace_gym.terrains.family import Grade
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import PAPER_FAMILIES
 from sodarace_gym.wrappers.box_actions import BoxActions
+from sodarace_gym.wrappers.numeric_info import NumericInfo
 from sodarace_gym.wrappers.sequential_actions import SequentialActions
 from sodarace_gym.wrappers.terrain_image import TerrainImage
 
@@ -58,6 +59,7 @@ DOCUMENTED: dict[str, type] = {
     "sodarace_gym.BoxActions": BoxActions,
     "sodarace_gym.SequentialActions": SequentialActions,
     "sodarace_gym.TerrainImage": TerrainImage,
+    "sodarace_gym.NumericInfo": NumericInfo,
 }
 """What the page of environments is about, and where it is documented."""
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sodarace_gym.walkers import build_design as build_design
     from sodarace_gym.walkers import load_walker as load_walker
     from sodarace_gym.wrappers import BoxActions as BoxActions
+    from sodarace_gym.wrappers import NumericInfo as NumericInfo
     from sodarace_gym.wrappers import RecordWalks as RecordWalks
     from sodarace_gym.wrappers import SequentialActions as SequentialActions
     from sodarace_gym.wrappers import TerrainImage as TerrainImage
@@ -59,6 +60,7 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Muscle",
+    "NumericInfo",
     "ProgramError",
     "RandomTerrainEnv",
     "RecordWalks",
@@ -100,7 +102,7 @@ __getattr__, __dir__ = lazy_names(
             "terrain_split",
         ],
         "walkers": ["WALKER_NAMES", "Muscle", "WalkerDesign", "build_design", "load_walker"],
-        "wrappers": ["BoxActions", "RecordWalks", "SequentialActions", "TerrainImage"],
+        "wrappers": ["BoxActions", "NumericInfo", "RecordWalks", "SequentialActions", "TerrainImage"],
     },
 )
 

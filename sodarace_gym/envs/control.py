@@ -94,6 +94,24 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
     `"rgb_array"` draws the walker as it is now; `gymnasium.wrappers.RecordVideo` makes films of that. `"human"` shows every
     step in a window, in real time.
 
+    ## Wrappers
+    Those of `gymnasium.wrappers` that are not named here work as they are. There is no batch version of this environment:
+    `gymnasium.make_vec` makes its `SyncVectorEnv`, or its `AsyncVectorEnv` with `vectorization_mode="async"`, and for their
+    wrappers the same holds, and what `SodaraceVectorEnv` says of autoreset modes.
+
+    | Wrapper                                                     | What it needs, or why it does not fit                      |
+    |-------------------------------------------------------------|------------------------------------------------------------|
+    | `DiscretizeObservation`                                     | `multidiscrete=True`: one number for all entries would be  |
+    |                                                             | too large                                                  |
+    | `FilterObservation`                                         | does not fit: it chooses among the keys of a `Dict`        |
+    | `GrayscaleObservation`, `ResizeObservation`                 | `AddRenderObservation` beneath: they observe images        |
+    | `TimeAwareObservation`                                      | `TimeLimit` beneath: it does not know of `duration`        |
+    | `AddRenderObservation`, `AddWhiteNoise`, `HumanRendering`,  | `render_mode="rgb_array"`                                  |
+    | `ObstructView`, `RecordVideo`, `RenderCollection`           |                                                            |
+    | `ArrayConversion`, `NumpyToTorch`                           | `sodarace_gym.NumericInfo` beneath: they know no texts     |
+    | `JaxToNumpy`, `JaxToTorch`                                  | do not fit: they are for environments that compute in JAX  |
+    | `AtariPreprocessing`                                        | does not fit: it asks an Atari console for its lives       |
+
     ## Arguments
     ```python
     >>> import gymnasium as gym

@@ -116,6 +116,28 @@ class SodaraceEnv(gym.Env[Observation, str]):
     `sodarace_gym.RecordWalks` is the same wrapper, with the same arguments, that keeps whole walks. Images as observations:
     `sodarace_gym.TerrainImage`.
 
+    ## Wrappers
+    Those of `gymnasium.wrappers` that are not named here work as they are.
+
+    | Wrapper                                                     | What it needs, or why it does not fit                      |
+    |-------------------------------------------------------------|------------------------------------------------------------|
+    | `ClipAction`, `RescaleAction`, `DiscretizeAction`           | `sodarace_gym.BoxActions` beneath: they act with a `Box`   |
+    | `DtypeObservation`, `MaxAndSkipObservation`,                | `FlattenObservation` beneath: they observe one `Box`       |
+    | `NormalizeObservation`, `RescaleObservation`,               |                                                            |
+    | `ReshapeObservation`                                        |                                                            |
+    | `DiscretizeObservation`                                     | the same, and `multidiscrete=True`: one number for all 128 |
+    |                                                             | entries would be too large                                 |
+    | `GrayscaleObservation`, `ResizeObservation`                 | `AddRenderObservation` beneath: they observe one image     |
+    | `TimeAwareObservation`                                      | `TimeLimit` beneath: nothing else limits the steps         |
+    | `AddRenderObservation`, `AddWhiteNoise`, `ObstructView`,    | `render_mode="rgb_array"`                                  |
+    | `RenderCollection`                                          |                                                            |
+    | `HumanRendering`, `RecordVideo`                             | `render_mode="rgb_array"` or `"rgb_array_list"`            |
+    | `ArrayConversion`, `NumpyToTorch`                           | beneath, `sodarace_gym.NumericInfo` and something that     |
+    |                                                             | acts without texts, such as `sodarace_gym.BoxActions`:     |
+    |                                                             | they take texts apart                                      |
+    | `JaxToNumpy`, `JaxToTorch`                                  | do not fit: they are for environments that compute in JAX  |
+    | `AtariPreprocessing`                                        | does not fit: it asks an Atari console for its lives       |
+
     ## Arguments
     ```python
     >>> import gymnasium as gym

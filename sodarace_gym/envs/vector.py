@@ -53,6 +53,27 @@ class SodaraceVectorEnv(SyncVectorEnv):
     ## Rendering
     `render()` returns a tuple with what each sub-environment renders.
 
+    ## Wrappers
+    Those of `gymnasium.wrappers.vector` that are not named here work as they are. What a single environment has beneath, a
+    wrapper that changes its actions or infos, goes into `make_vec(..., vectorization_mode="sync", wrappers=[...])`, or
+    `"async"`; Gymnasium then steps the environments one by one.
+
+    | Wrapper                                                     | What it needs, or why it does not fit                      |
+    |-------------------------------------------------------------|------------------------------------------------------------|
+    | every wrapper of observations                               | an autoreset mode other than `"SameStep"`; Gymnasium       |
+    |                                                             | refuses it                                                 |
+    | `NormalizeObservation`                                      | `"NextStep"`, and `FlattenObservation` beneath             |
+    | `DtypeObservation`, `RescaleObservation`,                   | `FlattenObservation` beneath: they observe one `Box`       |
+    | `ReshapeObservation`                                        |                                                            |
+    | `GrayscaleObservation`, `ResizeObservation`                 | single environments with `AddRenderObservation`            |
+    | `ClipAction`, `RescaleAction`                               | single environments with `sodarace_gym.BoxActions`         |
+    | `ArrayConversion`, `NumpyToTorch`                           | single environments with both `sodarace_gym.BoxActions`    |
+    |                                                             | and `sodarace_gym.NumericInfo`: they know no texts; not    |
+    |                                                             | `"SameStep"`, whose `final_obs` they cannot convert        |
+    | `HumanRendering`, `RecordVideo`                             | `render_mode="rgb_array"`; with `"SameStep"` the picture   |
+    |                                                             | after a step is that of the next episode                   |
+    | `JaxToNumpy`, `JaxToTorch`                                  | do not fit: they are for environments that compute in JAX  |
+
     ## Arguments
     ```python
     >>> import gymnasium as gym

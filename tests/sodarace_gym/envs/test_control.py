@@ -271,6 +271,6 @@ def test_the_documentation_has_its_headings_and_every_key() -> None:
     text = SodaraceControlEnv.__doc__ or ""
     headings = [line.strip("# ").strip() for line in text.splitlines() if line.strip().startswith("##")]
     assert headings == ["Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End",
-                        "Rendering", "Arguments", "Determinism", "Version History", "References"]  # fmt: skip
+                        "Rendering", "Wrappers", "Arguments", "Determinism", "Version History", "References"]  # fmt: skip
     *_, info = make().step(np.zeros(6))
     assert all(f"`{key}`" in text for key in info)
