@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import sys
 import warnings
@@ -26,7 +27,7 @@ def compiler(*modules: ModuleType) -> Callable[[Function], Function]:
     here that name gets a digest of the other sources, so that another text of theirs finds no old code.
 
     Where no folder can be written (a read-only installation and a home that is none), everything works as well but is compiled
-    by each process anew; the process says so in one warning.
+    by each process anew; one warning says so.
 
     Args:
         modules: The other modules of ours whose functions, types or constants the functions use, also through each other.
@@ -76,15 +77,14 @@ class _Cache(FunctionCache):
             _warn_uncached(str(error))
 
 
-_warned = False
+_WARNED = "SODARACE_GYM_WARNED_UNCACHED"
 
 
 def _warn_uncached(reason: str) -> None:
-    """Warns, once in a process however many functions it compiles."""
-    global _warned
-    if _warned:
+    """Warns, but once however many functions are compiled, here and in the worker processes, which inherit the mark."""
+    if _WARNED in os.environ:
         return
-    _warned = True
+    os.environ[_WARNED] = "1"
     warnings.warn(
         f"compiled code cannot be kept on disk, so each process compiles it anew, which takes some seconds ({reason}); set "
         "the environment variable NUMBA_CACHE_DIR to a folder that can be written.",

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(not compiled_calls_supported(), reason="this pla
 # A driven world uses compiled code of three modules besides its own.
 PROBE = """
 import json
+import subprocess
+import sys
 import numpy as np
 from sodarace_gym.physics import control, rollout, stepping
 from sodarace_gym.programs import program
@@ -42,6 +44,7 @@ print(json.dumps({
     "velocities": np.abs(world.motion[:, 2:]).max(),
     "faults": [settled, world.fault],
 }))
+subprocess.run([sys.executable, "-c", "import sodarace_gym.physics"], check=True)  # as a worker process would be started
 """
 
 
@@ -53,7 +56,9 @@ def probe(folder: Path) -> dict[str, Any]:
 
 def probe_with_messages(packages: Path, folder: Path, settings: dict[str, str]) -> tuple[dict[str, Any], str]:
     """The same, of packages in another folder or an archive, and what the process wrote to its standard error."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "XDG_"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "SODARACE_", "XDG_"))
+    }
     done = subprocess.run(
         [sys.executable, "-c", PROBE],
         cwd=folder,
