@@ -1,8 +1,8 @@
 """Wrappers around the environments.
 
 `box_actions` and `sequential_actions` give agents without text other ways to write a walker: a vector, or one token at a time.
-`terrain_image` adds a picture of the terrain to the observation, `numeric_info` leaves texts out of infos, and `recording` writes
-videos.
+`terrain_image` adds a picture of the terrain to the observation, `numeric_info` leaves texts out of infos,
+and `recording` writes videos.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ print(json.dumps({
     "velocities": np.abs(world.motion[:, 2:]).max(),
     "faults": [settled, world.fault],
 }))
-subprocess.run([sys.executable, "-c", "import sodarace_gym.physics"], check=True)  # as a worker process would be started
+subprocess.run([sys.executable, "-c", "import sodarace_gym.physics.rollout"], check=True)  # as workers are started
 """
 
 
