@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from sodarace_gym.errors import ProgramError
 from sodarace_gym.programs.sandbox import Sandbox, default_sandbox
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 
@@ -25,3 +28,25 @@ def compile_program(source: str, sandbox: Sandbox | None = None) -> tuple[Walker
     """
     raw = (sandbox or default_sandbox()).run(source)
     return build_design(raw.joints, raw.muscles)
+
+
+def compile_programs(
+    sources: Iterable[str], sandbox: Sandbox | None = None
+) -> Iterator[tuple[WalkerDesign, dict[str, int]] | ProgramError]:
+    """Does what :func:`compile_program` does for many programs, from one thread that keeps several interpreters busy.
+
+    Args:
+        sources: The programs; a stream is read as interpreters become free, a few programs ahead of what is yielded.
+        sandbox: Where to run them; by default the sandbox that this process shares.
+
+    Yields:
+        For each program, in order, what :func:`compile_program` returns, or the error that it raises.
+    """
+    for raw in (sandbox or default_sandbox()).run_many(sources):
+        if isinstance(raw, ProgramError):
+            yield raw
+            continue
+        try:
+            yield build_design(raw.joints, raw.muscles)
+        except ProgramError as error:
+            yield error

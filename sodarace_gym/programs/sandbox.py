@@ -7,17 +7,16 @@ threads, forks and the end of the process.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import threading
 import weakref
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.programs.forked_sandbox import HelperProcess
 from sodarace_gym.programs.prelude import replace_imports
-from sodarace_gym.programs.worker_pool import WorkerPool
 from sodarace_gym.walkers.raw_walker import RawWalker
+from sodarace_gym.programs.worker_pool import WorkerPool
 
 __all__ = ["MAX_SOURCE_BYTES", "RawWalker", "Sandbox", "default_sandbox", "run_program"]
 
@@ -33,7 +32,8 @@ class Sandbox:
     with the GIL released. In a forked process the same object works on, with workers of its own.
 
     Args:
-        processes: Most workers alive at a time; by default one per processor. A worker takes 3 to 4 MB of its own.
+        processes: Most workers that calls of :meth:`run` use at a time, and most that one :meth:`run_many` does; by default one
+            per processor. A worker takes 3 to 4 MB of its own.
 
     Raises:
         ValueError: ``processes`` is less than 1.
@@ -44,7 +44,7 @@ class Sandbox:
             raise ValueError(f"expected at least 1 process, got {processes}")
         self._processes = processes or os.cpu_count() or 1
         self._lock = threading.Lock()
-        self._pool: WorkerPool | HelperProcess | None = None
+        self._pool: WorkerPool | None = None
         self._pool_pid = 0
         self._closed = False
         _sandboxes.add(self)
@@ -59,8 +59,23 @@ class Sandbox:
             ProgramError: The program cannot be used; nothing else is raised for what a program does.
             RuntimeError: The sandbox was closed, or its workers cannot be started at all.
         """
-        program = replace_imports(_clean_text(source))
-        return self._started().run(program)
+        return self._started().run(replace_imports(_clean_text(source)))
+
+    def run_many(self, sources: Iterable[str]) -> Iterator[RawWalker | ProgramError]:
+        """Runs many programs from one thread, on several workers at a time.
+
+        Programs know as little of each other as those given to :meth:`run` one by one, and get the same answers.
+
+        Args:
+            sources: The programs; a stream is read as workers become free, a few ahead of what is yielded.
+
+        Yields:
+            For each program, in order, what it describes or why it cannot be used.
+
+        Raises:
+            RuntimeError: The sandbox was closed, or its workers cannot be started at all.
+        """
+        return self._started().run_many(map(_prepared, sources))
 
     def close(self) -> None:
         """Ends the workers. Closing twice is fine; running a program afterwards is an error."""
@@ -77,7 +92,7 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def _started(self) -> WorkerPool | HelperProcess:
+    def _started(self) -> WorkerPool:
         """The pool of this very process, started if need be."""
         pool = self._pool
         if pool is not None and self._pool_pid == os.getpid():
@@ -88,7 +103,7 @@ class Sandbox:
             if self._pool is not None and self._pool_pid != os.getpid():
                 self._drop_pool()
             if self._pool is None:
-                self._pool = _start(self._processes)
+                self._pool = WorkerPool(self._processes)
                 self._pool_pid = os.getpid()
             return self._pool
 
@@ -100,8 +115,7 @@ class Sandbox:
         if self._pool_pid == os.getpid():
             pool.end()
         else:
-            # Destroying the object would kill the parent's workers: it is leaked on purpose.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(pool))
+            pool.abandon()
 
     def _forget_parent(self) -> None:
         """Starts afresh in a forked child, where the lock may be held by a thread that exists only in the parent."""
@@ -112,8 +126,6 @@ class Sandbox:
 _sandboxes: weakref.WeakSet[Sandbox] = weakref.WeakSet()
 _default: Sandbox | None = None
 _default_lock = threading.Lock()
-# The process in which the interpreter library started its threads, if any did.
-_library_pid: int | None = None
 
 
 def default_sandbox() -> Sandbox:
@@ -131,19 +143,6 @@ def run_program(source: str) -> RawWalker:
     return default_sandbox().run(source)
 
 
-def _start(processes: int) -> WorkerPool | HelperProcess:
-    """Starts workers in this process, or in a helper where a fork has made that impossible.
-
-    The library keeps the threads that talk to its workers in a process-wide runtime. A forked child inherits the
-    runtime without the threads, and any call would wait for ever.
-    """
-    global _library_pid
-    if _library_pid not in (None, os.getpid()):
-        return HelperProcess(processes)
-    _library_pid = os.getpid()
-    return WorkerPool(processes)
-
-
 def _after_fork_in_child() -> None:
     global _default_lock
     _default_lock = threading.Lock()
@@ -153,6 +152,14 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _prepared(source: str) -> str | ProgramError:
+    """A program as workers take it, or why they need not see it."""
+    try:
+        return replace_imports(_clean_text(source))
+    except ProgramError as error:
+        return error
 
 
 def _clean_text(source: str) -> str:

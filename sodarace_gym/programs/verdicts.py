@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pydantic_monty as monty
-
 from sodarace_gym.errors import ProgramError
+from sodarace_gym.programs.interpreter_messages import FUTURES, SYSTEM_CALL, Frame, Raised, Suspended
 from sodarace_gym.programs.prelude import MAX_REPLY_CHARS, NUMPY_NAMES
 
 MAX_PRINT_BYTES = MAX_REPLY_CHARS + 64 * 1024
@@ -16,39 +15,44 @@ _PROGRAM_FILE = "<python-input-1>"
 _SHOWN_CHARS = 160
 
 
-def suspended(
-    snapshot: monty.FunctionSnapshot | monty.NameLookupSnapshot | monty.FutureSnapshot, code: str, program: str
-) -> ProgramError:
-    """The error for a program that waits for the host: an unknown name, an unknown module, a system call.
-
-    Only positions and names are read from the snapshot, never arguments: those are the program's to shape.
+def rejected(ending: Raised | Suspended, code: str, program: str) -> ProgramError:
+    """The error for a program that did not run to its end.
 
     Args:
-        snapshot: What the first feed ended with.
+        ending: How it ended.
         code: What was fed: the program and the lines that call it.
         program: The program alone.
     """
-    if isinstance(snapshot, monty.FutureSnapshot):
+    if isinstance(ending, Suspended):
+        return suspended(ending, code, program)
+    return syntax_error(ending, program) if ending.exc_type == "SyntaxError" else runtime_error(ending, program)
+
+
+def suspended(waiting: Suspended, code: str, program: str) -> ProgramError:
+    """The error for a program that waits for the host: an unknown name, an unknown module, a system call.
+
+    Args:
+        waiting: What the feed ended with.
+        code: What was fed: the program and the lines that call it.
+        program: The program alone.
+    """
+    if waiting.kind == FUTURES:
         return ProgramError("runtime_error", "the program awaits something that never happens; remove 'await'.")
-    position = snapshot.position
     where = ""
     excerpt = ""
-    if position.filename == _PROGRAM_FILE:
+    if waiting.filename == _PROGRAM_FILE:
         encoded = code.encode()
-        if position.start < len(program.encode()):
-            number = encoded.count(b"\n", 0, position.start) + 1
+        if waiting.start < len(program.encode()):
+            number = encoded.count(b"\n", 0, waiting.start) + 1
             where = f"line {number}: "
-        excerpt = _brief(encoded[position.start : position.end].decode(errors="replace"))
-    if isinstance(snapshot, monty.NameLookupSnapshot):
-        name = _brief(snapshot.variable_name)
-    elif snapshot.is_os_function:
+        excerpt = _brief(encoded[waiting.start : waiting.end].decode(errors="replace"))
+    name = _brief(waiting.name)
+    if waiting.kind == SYSTEM_CALL:
         return ProgramError(
             "unknown_name",
-            f"{where}{_brief(excerpt or snapshot.function_name)!r} is not available to walker programs; "
+            f"{where}{_brief(excerpt or waiting.name)!r} is not available to walker programs; "
             "use math, np and plain Python.",
         )
-    else:
-        name = _brief(snapshot.function_name)
     if name == "make_walker" and not where:
         return ProgramError("no_make_walker", "the program defines no make_walker(); add 'def make_walker():'.")
     return ProgramError(
@@ -57,23 +61,23 @@ def suspended(
     )
 
 
-def syntax_error(error: monty.MontySyntaxError, program: str) -> ProgramError:
+def syntax_error(error: Raised, program: str) -> ProgramError:
     """The error for a program that does not parse."""
-    frames = error.traceback()
+    frames = error.frames
     where = _where(frames, program)
     if frames and not where and frames[-1].filename == _PROGRAM_FILE:
         return ProgramError(
             "syntax_error",
             "the program ends in the middle of a statement; close its brackets and quotes and complete it.",
         )
-    return ProgramError("syntax_error", f"{where}{_brief(str(error))}; write plain Python and nothing else.")
+    return ProgramError("syntax_error", f"{where}{_brief(error.message)}; write plain Python and nothing else.")
 
 
-def runtime_error(error: monty.MontyRuntimeError, program: str) -> ProgramError:
+def runtime_error(error: Raised, program: str) -> ProgramError:
     """The error for a program that raised, or that was stopped by a limit."""
-    text = _brief(str(error))
+    text = _brief(error.text)
     kind, _, message = text.partition(":")
-    frames = error.traceback()
+    frames = error.frames
     where = _where(frames, program)
     if is_time_limit(error):
         return time_limit()
@@ -82,11 +86,7 @@ def runtime_error(error: monty.MontyRuntimeError, program: str) -> ProgramError:
             "wrong_result", f"the walker cannot be read ({text}); give its joints and muscles plain numbers."
         )
     if kind == "MemoryError":
-        if f"> {MAX_PRINT_BYTES} bytes" in message and not frames:
-            return ProgramError("memory_limit", "the program prints too much; remove its print calls.")
-        return ProgramError(
-            "memory_limit", f"{where}the program uses too much memory; build smaller lists and strings."
-        )
+        return memory_limit(where)
     if kind == "RecursionError":
         return ProgramError("recursion_limit", f"{where}the program's calls are nested too deeply; use loops instead.")
     if kind == "NotImplementedError" and frames and frames[-1].function_name is None:
@@ -106,9 +106,9 @@ def runtime_error(error: monty.MontyRuntimeError, program: str) -> ProgramError:
     return ProgramError("runtime_error", f"{where}{text}; correct it so that make_walker() runs to its end.")
 
 
-def is_time_limit(error: monty.MontyRuntimeError) -> bool:
+def is_time_limit(error: Raised) -> bool:
     """Whether the interpreter stopped the program for its running time (a program may raise TimeoutError, too)."""
-    return not error.traceback() and str(error)[:20].startswith("TimeoutError")
+    return not error.frames and error.text.startswith("TimeoutError")
 
 
 def time_limit() -> ProgramError:
@@ -116,12 +116,22 @@ def time_limit() -> ProgramError:
     return ProgramError("time_limit", "the program runs for too long; check that its loops end and shorten them.")
 
 
+def memory_limit(where: str) -> ProgramError:
+    """The error for a program that uses too much memory, ``where`` being ``line N: `` or nothing."""
+    return ProgramError("memory_limit", f"{where}the program uses too much memory; build smaller lists and strings.")
+
+
+def prints_too_much() -> ProgramError:
+    """The error for a program that prints more than anybody reads."""
+    return ProgramError("memory_limit", "the program prints too much; remove its print calls.")
+
+
 def _last_line(program: str) -> int:
     """Number of the last line of the program that is not blank."""
     return program.rstrip().count("\n") + 1
 
 
-def _where(frames: list[monty.Frame], program: str) -> str:
+def _where(frames: list[Frame], program: str) -> str:
     """``line N: `` for the innermost line of the program in a traceback (outermost first); empty if it has none."""
     last = _last_line(program)
     for frame in reversed(frames):
@@ -130,7 +140,7 @@ def _where(frames: list[monty.Frame], program: str) -> str:
     return ""
 
 
-def _blames_the_call(frames: list[monty.Frame], program: str) -> bool:
+def _blames_the_call(frames: list[Frame], program: str) -> bool:
     """Whether an error arose in the line that calls make_walker(), below the program."""
     return bool(frames) and frames[-1].filename == _PROGRAM_FILE and frames[-1].line > _last_line(program)
 

@@ -1,106 +1,90 @@
 """The sandbox's interpreter processes and how each of them runs a program.
 
-A pool of pydantic-monty workers serves one fresh session per program. It is fed the program and a call of its
-``make_walker()``, and prints what that returned. The value the feed ends with is never looked at: a program may return from
-outside any function, and shared or cyclic structures would hang whoever walks them. Printed text is text: it is capped,
-what follows the last mark is parsed as JSON and checked piece by piece on the host (raw_walker.py). Everything but completion
-is a rejection, because names and system calls the sandbox does not know suspend it and wait for the host, which answers none.
+A fresh session serves each program. It is fed the program and a call of its ``make_walker()``, and prints what that returned.
+The value the feed ends with is never looked at: a program may return from outside any function, and shared or cyclic
+structures would hang whoever walks them. Printed text is text: it is capped, what follows the last mark is parsed as JSON and
+checked piece by piece on the host (raw_walker.py). Everything but completion is a rejection, because names and system calls
+the sandbox does not know suspend it and wait for the host, which answers none.
 
-The prelude is run once per pool and restored from a snapshot for every program, which is faster than running it again
-and leaves line numbers the program's own.
+The prelude is run once per pool and restored from a snapshot for every program, which is faster than running it again and
+leaves line numbers the program's own.
 """
 
 from __future__ import annotations
 
-import datetime
-import sys
-import time
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-import pydantic_monty as monty
-
+from sodarace_gym.programs import interpreter_messages as messages
 from sodarace_gym.errors import ProgramError
+from sodarace_gym.programs.interpreter import UNTIMED_SECONDS, Answer, Interpreter, InterpreterDiedError, cpu_seconds
 from sodarace_gym.programs.prelude import MAX_REPLY_CHARS, NUMPY_PRELUDE, PRELUDE, REPLY_MARK
-from sodarace_gym.programs.verdicts import (
-    MAX_PRINT_BYTES,
-    is_time_limit,
-    runtime_error,
-    suspended,
-    syntax_error,
-    time_limit,
-)
 from sodarace_gym.walkers.raw_walker import RawWalker, parse_reply
+from sodarace_gym.programs.verdicts import MAX_PRINT_BYTES, is_time_limit, memory_limit, prints_too_much, rejected, time_limit
 
-FEED_SECONDS = 0.25
-"""Wall-clock time after which the interpreter stops a program."""
+Value = TypeVar("Value")
+
 PROGRAM_CPU_SECONDS = 0.1
 """Processor time of one program, where the system tells it (Linux). The seeds need about a thousandth of a second.
 
 This, not the wall clock, decides what is refused, so that the same program meets the same fate on a busy machine.
 """
-PATIENCE_SECONDS = 2.0
-"""Wall-clock time past FEED_SECONDS after which a worker that does not answer is killed. An idle machine stops a program long
-before; on one that is far too busy, a worker may wait for a processor for seconds, and its program must not be blamed."""
+STARVED_SECONDS = 10.0
+"""Wall-clock time of one program where its processor time is known: a busy machine may take so long to grant it that."""
 MAX_MEMORY_BYTES = 32 * 1024 * 1024
 """Memory of one program, prelude included."""
 MAX_RECURSION_DEPTH = 200
 """Calls within calls."""
 
-_LIMITS: monty.ResourceLimits = {
-    "max_feed_duration_secs": FEED_SECONDS,
-    "max_memory": MAX_MEMORY_BYTES,
-    "max_recursion_depth": MAX_RECURSION_DEPTH,
-    "max_suspensions": 4,
-}
-# The same program must give the same walker everywhere: no clock, no entropy, no waiting.
-_OS_POLICY: monty.OSPolicy = {
-    "sleep": "zero",
-    "random_start": {"seed": 0},
-    "datetime": datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC),
-}
 _CALL = "\n\n_sodarace_send(make_walker())\n"
+_EPOCH = 946_684_800  # it is always the first of January, 2000
 
-# How often a program that ran out of time is tried in all: of wall-clock time only, and of processor time too. The latter may
-# still be the machine's doing: a virtual machine counts as processor time what its host takes from it (50 ms at once, seen).
-_STARVED_ATTEMPTS = 4
+# How often a program that took too long is tried in all. Up to KILL_CPU_SECONDS it may be the machine's doing; beyond, one try
+# decides.
 _LATE_ATTEMPTS = 2
-# A worker may die, or be killed because it does not answer, for reasons that have nothing to do with the program: once is
-# forgiven.
+# An interpreter may die for reasons that have nothing to do with the program: once is forgiven.
 _CRASH_ATTEMPTS = 2
-
-
-class _OutOfTimeError(Exception):
-    """A program ran out of time; carries the verdict for when this goes on, and how often to try in all."""
-
-    def __init__(self, verdict: ProgramError, ran: float | None) -> None:
-        super().__init__(verdict)
-        self.verdict = verdict
-        self.attempts = _STARVED_ATTEMPTS if ran is not None and ran < PROGRAM_CPU_SECONDS else _LATE_ATTEMPTS
+# After a program that took so long, there may be much to clean up, which the next one must not be charged for.
+_HEAVY_CPU_SECONDS = 0.01
 
 
 class WorkerPool:
-    """Interpreter processes, started at once; use it only in the process that made it.
+    """Interpreter processes, the first started at once; use it only in the process that made it.
 
     Args:
-        processes: Most workers alive at a time.
+        processes: Most programs that threads calling :meth:`run` run at a time, and most that one :meth:`run_many` does.
 
     Raises:
-        RuntimeError: The workers do not start.
+        RuntimeError: The interpreters do not start.
     """
 
     def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._vacant = threading.Semaphore(processes)
+        self._free: list[_Worker] = []
+        self._ended = False
+        # Those in use elsewhere too: a forked child lets go of them all.
+        self._workers: weakref.WeakSet[_Worker] = weakref.WeakSet()
         try:
-            self.workers = monty.Monty(
-                max_processes=processes,
-                request_timeout=FEED_SECONDS + PATIENCE_SECONDS,
-                feed_duration_limit_grace=PATIENCE_SECONDS,
-                turn_duration_limit_grace=PATIENCE_SECONDS,
+            # Found when first needed: the package takes a while to import.
+            from pydantic_monty._binary import find_monty_binary
+
+            self._binary = find_monty_binary()
+            first = Interpreter(self._binary)
+            timed = cpu_seconds(first.pid) is not None
+            fresh = messages.configure(
+                STARVED_SECONDS if timed else UNTIMED_SECONDS, MAX_MEMORY_BYTES, MAX_RECURSION_DEPTH, _EPOCH
             )
-            self.workers.__enter__()
-            self._snapshot, self._numpy_snapshot = self._session_after(PRELUDE), self._session_after(NUMPY_PRELUDE)
-        except (monty.MontyError, OSError, RuntimeError) as error:
-            raise RuntimeError(
-                f"the sandbox's workers do not start: {error}; reinstall it with: pip install 'pydantic-monty==1.4.*'"
-            ) from error
+            self._plain, self._numpy = (
+                fresh + messages.load(first.state_after(fresh + messages.feed(code), 1))
+                for code in (PRELUDE, NUMPY_PRELUDE)
+            )
+        except (ImportError, OSError, ValueError, InterpreterDiedError) as error:
+            raise _not_started(error) from error
+        self._free.append(self._new_worker(first))
 
     def run(self, program: str) -> RawWalker:
         """Runs one program on a free worker, waiting for one with the GIL released.
@@ -110,89 +94,208 @@ class WorkerPool:
 
         Raises:
             ProgramError: The program cannot be used.
+            RuntimeError: An interpreter cannot be started.
+        """
+        with self._vacant:
+            worker = self._taken()
+            try:
+                worker.start(program)
+                reply = worker.reply()
+            finally:
+                self._give_back(worker)
+        return parse_reply(reply)
+
+    def run_many(self, programs: Iterable[str | ProgramError]) -> Iterator[RawWalker | ProgramError]:
+        """Runs programs on several workers from one thread: they work on while outcomes are read and used.
+
+        Every program has a session of its own, as in :meth:`run`, and a worker is given a program only once the one before
+        has ended there.
+
+        Args:
+            programs: As for :meth:`run`, taken as workers become free; an error stands for a program that is not to be run.
+
+        Yields:
+            For each program, in order, what it describes or why it cannot be used.
+
+        Raises:
+            RuntimeError: An interpreter cannot be started.
+        """
+        waiting = iter(programs)
+        idle: list[_Worker] = []
+        under_way: deque[_Worker | ProgramError] = deque()
+
+        def start_more() -> None:
+            while len(under_way) < self._processes:
+                program = next(waiting, None)
+                if program is None:
+                    return
+                if isinstance(program, ProgramError):
+                    under_way.append(program)
+                    continue
+                worker = idle.pop() if idle else self._taken()
+                under_way.append(worker)
+                worker.start(program)
+
+        try:
+            start_more()
+            while under_way:
+                first = under_way[0]
+                outcome = first if isinstance(first, ProgramError) else _caught(first.reply)
+                under_way.popleft()
+                if isinstance(first, _Worker):
+                    idle.append(first)
+                # The next program runs while this one's description is read.
+                start_more()
+                yield outcome if isinstance(outcome, ProgramError) else _caught(parse_reply, outcome)
+        finally:
+            for worker in (*idle, *under_way):
+                if isinstance(worker, _Worker):
+                    self._give_back(worker)
+
+    def end(self) -> None:
+        """Ends the workers; one that is busy ends with its program."""
+        self._ended = True
+        while self._free:
+            self._free.pop().end()
+
+    def abandon(self) -> None:
+        """In a forked child: lets go of the parent's workers."""
+        for worker in list(self._workers):
+            worker.end()
+
+    def _taken(self) -> _Worker:
+        """A worker that nobody else uses."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._new_worker(self._new_interpreter())
+
+    def _give_back(self, worker: _Worker) -> None:
+        if worker.busy or self._ended or len(self._free) >= self._processes:
+            worker.end()
+        else:
+            self._free.append(worker)
+
+    def _new_worker(self, interpreter: Interpreter) -> _Worker:
+        worker = _Worker(interpreter, self._new_interpreter, self._requests)
+        self._workers.add(worker)
+        return worker
+
+    def _new_interpreter(self) -> Interpreter:
+        try:
+            return Interpreter(self._binary)
+        except OSError as error:
+            raise _not_started(error) from error
+
+    def _requests(self, program: str) -> bytes:
+        """What makes a fresh session run a program; two of the requests are acknowledged."""
+        return (self._numpy if "np" in program else self._plain) + messages.feed(program + _CALL)
+
+
+class _Worker:
+    """An interpreter, which is replaced when it dies, and the program that it runs.
+
+    Attributes:
+        interpreter: The present one.
+        busy: Whether a program is under way.
+    """
+
+    def __init__(
+        self, interpreter: Interpreter, replacement: Callable[[], Interpreter], requests: Callable[[str], bytes]
+    ) -> None:
+        self.interpreter = interpreter
+        self.busy = False
+        self._replacement = replacement
+        self._requests = requests
+        self._program = ""
+
+    def start(self, program: str) -> None:
+        """Starts a program."""
+        self._program = program
+        self.busy = True
+        if not self.interpreter.alive:
+            self.interpreter = self._replacement()
+        self.interpreter.start(self._requests(program), acknowledged=2)
+
+    def reply(self) -> str:
+        """Waits for the program's reply, and tries again where a failure may be the machine's fault.
+
+        Raises:
+            ProgramError: The program failed.
         """
         late = crashed = 0
         while True:
             try:
-                return parse_reply(self._reply(program))
-            except _OutOfTimeError as error:
-                late += 1
-                if late >= error.attempts:
-                    raise error.verdict from None
-            except monty.MontyCrashedError as error:
+                answer = self.interpreter.finish(MAX_PRINT_BYTES)
+            except InterpreterDiedError as error:
                 crashed += 1
-                if crashed == _CRASH_ATTEMPTS and error.timed_out:
-                    # It was killed in some long native operation that does not look at the clock.
-                    raise time_limit() from None
-                if crashed == _CRASH_ATTEMPTS:
-                    raise ProgramError(
-                        "sandbox_failure",
-                        "the program brought its interpreter down; write it with plain loops, lists and numbers.",
-                    ) from None
+                if error.out_of_memory or error.exhausted or crashed == _CRASH_ATTEMPTS:
+                    self.busy = False
+                    raise _verdict_on_death(error) from None
+            else:
+                if self.interpreter.alive:
+                    self.interpreter.forget(wait=answer.ran is None or answer.ran > _HEAVY_CPU_SECONDS)
+                late += 1
+                if not _late(answer) or late == _LATE_ATTEMPTS:
+                    self.busy = False
+                    return _reply_in(answer, self._program)
+            self.start(self._program)
 
     def end(self) -> None:
-        """Ends the workers."""
-        self.workers.__exit__(None, None, None)
-
-    def _session_after(self, prelude: str) -> bytes:
-        """A session that has run some code, for others to start from."""
-        with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
-            session.feed_start(prelude)
-            return session.dump()
-
-    def _reply(self, program: str) -> str:
-        """Runs a program in a fresh session and returns its reply.
-
-        Raises:
-            ProgramError: The program failed.
-            _OutOfTimeError: It ran out of time, perhaps through no fault of its own.
-            monty.MontyCrashedError: The worker died.
-        """
-        printed = monty.CollectString(MAX_PRINT_BYTES)
-        code = program + _CALL
-        with self.workers.checkout(limits=_LIMITS, os_policy=_OS_POLICY) as session:
-            session.load_session(self._numpy_snapshot if "np" in program else self._snapshot)
-            worker = session.worker_pid
-            before = _cpu_seconds(worker)
-            try:
-                outcome = session.feed_start(code, print_callback=printed)
-            except monty.MontySyntaxError as error:
-                raise syntax_error(error, program) from None
-            except monty.MontyRuntimeError as error:
-                verdict = runtime_error(error, program)
-                if is_time_limit(error):
-                    raise _OutOfTimeError(verdict, _ran_for(worker, before)) from None
-                raise verdict from None
-            if not isinstance(outcome, monty.MontyComplete):
-                raise suspended(outcome, code, program)
-            ran = _ran_for(worker, before)
-            if ran is not None and ran > PROGRAM_CPU_SECONDS:
-                raise _OutOfTimeError(time_limit(), ran)
-        _, sent, reply = printed.output.rpartition(REPLY_MARK)
-        if not sent:
-            raise ProgramError(
-                "no_make_walker",
-                "the program ends before make_walker() can be called; remove 'return' outside functions.",
-            )
-        if len(reply.rstrip("\n")) > MAX_REPLY_CHARS:
-            raise ProgramError(
-                "wrong_result", "the walker's description is far too long; add fewer joints and muscles."
-            )
-        return reply
+        """Ends the interpreter."""
+        self.interpreter.kill()
 
 
-def _cpu_seconds(pid: int | None) -> float | None:
-    """Processor time a worker has used, or None where the system does not tell."""
-    if pid is None or sys.platform != "linux":
-        return None
+def _late(answer: Answer) -> bool:
+    """Whether a program took too long."""
+    if isinstance(answer.ending, messages.Raised) and is_time_limit(answer.ending):
+        return True
+    return answer.ran is not None and answer.ran > PROGRAM_CPU_SECONDS and answer.ending is None
+
+
+def _reply_in(answer: Answer, program: str) -> str:
+    """A program's reply.
+
+    Raises:
+        ProgramError: There is none, because the program failed.
+    """
+    if answer.flooded:
+        raise prints_too_much()
+    if answer.ending is not None:
+        raise rejected(answer.ending, program + _CALL, program)
+    if _late(answer):
+        raise time_limit()
+    _, sent, reply = answer.printed.rpartition(REPLY_MARK)
+    if not sent:
+        raise ProgramError(
+            "no_make_walker",
+            "the program ends before make_walker() can be called; remove 'return' outside functions.",
+        )
+    if len(reply.rstrip("\n")) > MAX_REPLY_CHARS:
+        raise ProgramError("wrong_result", "the walker's description is far too long; add fewer joints and muscles.")
+    return reply
+
+
+def _caught(function: Callable[..., Value], *arguments: str) -> Value | ProgramError:
+    """What a function returns, or the error with which it refuses a program."""
     try:
-        # The clock id of another process, as clock_getcpuclockid(3) makes it.
-        return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        return None
+        return function(*arguments)
+    except ProgramError as error:
+        return error
 
 
-def _ran_for(worker: int | None, before: float | None) -> float | None:
-    """Processor time a worker has used since ``before``, or None where the system does not tell."""
-    after = _cpu_seconds(worker)
-    return None if before is None or after is None else after - before
+def _verdict_on_death(error: InterpreterDiedError) -> ProgramError:
+    if error.out_of_memory:
+        return memory_limit("")
+    if error.exhausted or error.frozen:
+        return time_limit()
+    return ProgramError(
+        "sandbox_failure",
+        "the program brought its interpreter down; write it with plain loops, lists and numbers.",
+    )
+
+
+def _not_started(error: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"the sandbox's workers do not start: {error}; reinstall it with: pip install 'pydantic-monty==1.4.*'"
+    )
