@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from itertools import chain
 
 import numpy as np
 
@@ -21,10 +22,8 @@ PERTURBATION = 1e-3
 def design_digest(design: WalkerDesign) -> bytes:
     """16 bytes that tell designs apart: equal for equal numbers, in any process and on any machine."""
     numbers = array("d", [len(design.joints)])
-    for joint in design.joints:
-        numbers.extend(joint)
-    for muscle in design.muscles:
-        numbers.extend(muscle)
+    numbers.extend(chain.from_iterable(design.joints))
+    numbers.extend(chain.from_iterable(design.muscles))
     return hashlib.blake2b(numbers.tobytes(), digest_size=16).digest()
 
 

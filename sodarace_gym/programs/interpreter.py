@@ -89,6 +89,8 @@ class Interpreter:
         self._owner = os.getpid()
         self._unread = bytearray()
         self._oks = 0  # acknowledgements that must come before the next event of another kind
+        self._has_session = False
+        self._fresh: bytes | None = None  # what made its session, while no program has run in it
         self._before: float | None = None
         self._seen: tuple[float | None, float] = (
             None,
@@ -102,16 +104,41 @@ class Interpreter:
             self._poll = select.poll()
             self._poll.register(self._from, select.POLLIN)
 
-    def start(self, requests: bytes, acknowledged: int) -> None:
-        """Sends requests of which the last one runs a program.
+    def prepare(self, session: bytes, wait: bool = False) -> None:
+        """Ends the session that there is and makes another, while this process does something else.
 
         Args:
-            requests: Framed messages.
-            acknowledged: How many of them are answered by an ``OK`` first.
+            session: The requests that make it: to configure it and to load a state.
+            wait: Whether to wait for the end of the old one: the next program must not be charged for much of that.
         """
-        self._before = cpu_seconds(self.pid)
-        self._oks += acknowledged
-        self._send(requests)
+        if self._has_session:
+            self._oks += 1
+            self._send(messages.RESET)
+            if wait:
+                self._clock()
+                try:
+                    while self._oks:
+                        self._acknowledge(self._message())
+                except (ValueError, InterpreterDiedError):
+                    self.kill()
+                    return
+        self._oks += 2
+        self._send(session)
+        self._has_session = True
+        self._fresh = session
+
+    def start(self, session: bytes, feed: bytes) -> None:
+        """Starts a program.
+
+        Args:
+            session: As for :meth:`prepare`; the session that has been prepared serves if it is the same.
+            feed: The request to run the program.
+        """
+        if self._fresh is not session:
+            self.prepare(session)
+        self._fresh = None
+        self._clock()
+        self._send(feed)
 
     def finish(self, max_printed: int) -> Answer:
         """Waits for the program that was started to end, with the GIL released.
@@ -124,7 +151,6 @@ class Interpreter:
         """
         texts: list[bytes] = []
         size = 0
-        self._seen = (self._before, time.monotonic())
         try:
             while True:
                 event = self._event()
@@ -146,40 +172,25 @@ class Interpreter:
         ran = None if after is None or self._before is None else after - self._before
         return Answer(text, False, ending, ran)
 
-    def forget(self, wait: bool) -> None:
-        """Ends the session, so that its memory is free again.
-
-        Args:
-            wait: Whether to wait until that is done: the next program must not be charged for much of it.
-        """
-        self._oks += 1
-        self._send(messages.RESET)
-        if wait:
-            self._before = cpu_seconds(self.pid)
-            self._seen = (self._before, time.monotonic())
-            try:
-                while self._oks:
-                    self._acknowledge(self._message())
-            except (ValueError, InterpreterDiedError):
-                self.kill()
-
-    def state_after(self, requests: bytes, acknowledged: int) -> bytes:
+    def state_after(self, configure: bytes, feed: bytes) -> bytes:
         """The state of a session that has run some code of our own.
 
         Args:
-            requests: Framed messages, the last of which runs the code.
-            acknowledged: How many of them are answered by an ``OK`` first.
+            configure: The request for a session.
+            feed: The request to run the code.
 
         Raises:
             InterpreterDiedError: The interpreter does not take the requests.
             ValueError: It answers with something else.
         """
-        self.start(requests + messages.DUMP, acknowledged)
+        self._clock()
+        self._oks += 1
+        self._send(configure + feed + messages.DUMP + messages.RESET)
         answer = self.finish(0)
         if answer.ending is not None:
             raise ValueError(f"the prelude does not run: {answer.ending}")
         state = messages.dumped(self._event())
-        self.forget(wait=True)
+        self._oks += 1
         return state
 
     def kill(self) -> None:
@@ -199,6 +210,11 @@ class Interpreter:
     def __del__(self) -> None:
         if getattr(self, "alive", False):
             self.kill()
+
+    def _clock(self) -> None:
+        """Starts to measure what a program takes."""
+        self._before = cpu_seconds(self.pid)
+        self._seen = (self._before, time.monotonic())
 
     def _send(self, requests: bytes) -> None:
         rest = memoryview(requests)

@@ -79,7 +79,7 @@ class WorkerPool:
                 STARVED_SECONDS if timed else UNTIMED_SECONDS, MAX_MEMORY_BYTES, MAX_RECURSION_DEPTH, _EPOCH
             )
             self._plain, self._numpy = (
-                fresh + messages.load(first.state_after(fresh + messages.feed(code), 1))
+                fresh + messages.load(first.state_after(fresh, messages.feed(code)))
                 for code in (PRELUDE, NUMPY_PRELUDE)
             )
         except (ImportError, OSError, ValueError, InterpreterDiedError) as error:
@@ -177,7 +177,7 @@ class WorkerPool:
             self._free.append(worker)
 
     def _new_worker(self, interpreter: Interpreter) -> _Worker:
-        worker = _Worker(interpreter, self._new_interpreter, self._requests)
+        worker = _Worker(interpreter, self._new_interpreter, self._session)
         self._workers.add(worker)
         return worker
 
@@ -187,9 +187,9 @@ class WorkerPool:
         except OSError as error:
             raise _not_started(error) from error
 
-    def _requests(self, program: str) -> bytes:
-        """What makes a fresh session run a program; two of the requests are acknowledged."""
-        return (self._numpy if "np" in program else self._plain) + messages.feed(program + _CALL)
+    def _session(self, program: str) -> bytes:
+        """What makes a fresh session for a program."""
+        return self._numpy if "np" in program else self._plain
 
 
 class _Worker:
@@ -201,12 +201,12 @@ class _Worker:
     """
 
     def __init__(
-        self, interpreter: Interpreter, replacement: Callable[[], Interpreter], requests: Callable[[str], bytes]
+        self, interpreter: Interpreter, replacement: Callable[[], Interpreter], session: Callable[[str], bytes]
     ) -> None:
         self.interpreter = interpreter
         self.busy = False
         self._replacement = replacement
-        self._requests = requests
+        self._session = session
         self._program = ""
 
     def start(self, program: str) -> None:
@@ -215,7 +215,7 @@ class _Worker:
         self.busy = True
         if not self.interpreter.alive:
             self.interpreter = self._replacement()
-        self.interpreter.start(self._requests(program), acknowledged=2)
+        self.interpreter.start(self._session(program), messages.feed(program + _CALL))
 
     def reply(self) -> str:
         """Waits for the program's reply, and tries again where a failure may be the machine's fault.
@@ -234,7 +234,9 @@ class _Worker:
                     raise _verdict_on_death(error) from None
             else:
                 if self.interpreter.alive:
-                    self.interpreter.forget(wait=answer.ran is None or answer.ran > _HEAVY_CPU_SECONDS)
+                    # The next program is likely to be of the same kind.
+                    heavy = answer.ran is None or answer.ran > _HEAVY_CPU_SECONDS
+                    self.interpreter.prepare(self._session(self._program), wait=heavy)
                 late += 1
                 if not _late(answer) or late == _LATE_ATTEMPTS:
                     self.busy = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +45,7 @@ def parse_reply(reply: str) -> RawWalker:
             "wrong_result", "make_walker() did not return a walker; end it with 'return wc.get_walker()'."
         )
     joints, muscles = value
-    return RawWalker(list(_joints(joints)), list(_muscles(muscles)))
+    return RawWalker(_joints(joints), _muscles(muscles))
 
 
 def _refusal(value: dict[str, Any]) -> ProgramError:
@@ -65,46 +64,64 @@ def _refusal(value: dict[str, Any]) -> ProgramError:
     )
 
 
-def _joints(items: list[Any]) -> Iterable[tuple[float, float]]:
+def _joints(items: list[Any]) -> list[tuple[float, float]]:
+    joints = []
     for index, item in enumerate(items):
         if not isinstance(item, list) or len(item) != 2:
             raise ProgramError(
                 "wrong_result", f"joint {index} is not a pair (x, y); build joints with add_joint(x, y)."
             )
         x, y = item
-        if type(x) is float and type(y) is float:
-            yield x, y
-        else:
+        if type(x) is not float or type(y) is not float:
             name = f"joint {index}: "
-            yield (
-                _number(x, name + "x", "coordinate_out_of_range"),
-                _number(y, name + "y", "coordinate_out_of_range"),
-            )
+            x = _number(x, name + "x", "coordinate_out_of_range")
+            y = _number(y, name + "y", "coordinate_out_of_range")
+        joints.append((x, y))
+    return joints
 
 
-def _muscles(items: list[Any]) -> Iterable[tuple[int, int, bool, float, float]]:
+def _muscles(items: list[Any]) -> list[tuple[int, int, bool, float, float]]:
+    muscles = []
     for index, item in enumerate(items):
-        name = f"muscle {index}"
-        if not isinstance(item, list) or len(item) != 5:
-            raise ProgramError(
-                "wrong_result", f"{name} is not (a, b, distance_only, amplitude, phase); build muscles with add_muscle."
-            )
-        a, b, distance_only, amplitude, phase = item
-        if type(a) is not int or type(b) is not int:
-            raise ProgramError(
-                "wrong_result",
-                f"{name}: its joints are {_shown(a)} and {_shown(b)}; pass the whole numbers that add_joint returned.",
-            )
-        # 0 and 1 are what many programs write for the flag; anything else is a number in the wrong place.
-        if type(distance_only) is not bool and not (type(distance_only) is int and distance_only in (0, 1)):
-            raise ProgramError("wrong_result", f"{name}: distance_only is {_shown(distance_only)}; pass True or False.")
-        yield (
-            a,
-            b,
-            bool(distance_only),
-            _number(amplitude, f"{name}: amplitude", "bad_muscle"),
-            _number(phase, f"{name}: phase", "bad_muscle"),
+        if isinstance(item, list) and len(item) == 5:
+            a, b, distance_only, amplitude, phase = item
+            # Most are right: no sentence need be prepared for those.
+            if (
+                type(a) is type(b) is int
+                and type(distance_only) is bool
+                and (type(amplitude) is float or type(amplitude) is int)
+                and (type(phase) is float or type(phase) is int)
+            ):
+                try:
+                    muscles.append((a, b, distance_only, float(amplitude), float(phase)))
+                    continue
+                except OverflowError:
+                    pass  # said below
+        muscles.append(_muscle(item, f"muscle {index}"))
+    return muscles
+
+
+def _muscle(item: Any, name: str) -> tuple[int, int, bool, float, float]:
+    if not isinstance(item, list) or len(item) != 5:
+        raise ProgramError(
+            "wrong_result", f"{name} is not (a, b, distance_only, amplitude, phase); build muscles with add_muscle."
         )
+    a, b, distance_only, amplitude, phase = item
+    if type(a) is not int or type(b) is not int:
+        raise ProgramError(
+            "wrong_result",
+            f"{name}: its joints are {_shown(a)} and {_shown(b)}; pass the whole numbers that add_joint returned.",
+        )
+    # 0 and 1 are what many programs write for the flag; anything else is a number in the wrong place.
+    if type(distance_only) is not bool and not (type(distance_only) is int and distance_only in (0, 1)):
+        raise ProgramError("wrong_result", f"{name}: distance_only is {_shown(distance_only)}; pass True or False.")
+    return (
+        a,
+        b,
+        bool(distance_only),
+        _number(amplitude, f"{name}: amplitude", "bad_muscle"),
+        _number(phase, f"{name}: phase", "bad_muscle"),
+    )
 
 
 def _number(value: Any, name: str, kind_when_huge: str) -> float:

@@ -76,12 +76,14 @@ class WalkerDesign:
     @property
     def height(self) -> float:
         """Extent along y at the start, walker units."""
-        return max(y for _, y in self.joints) - min(y for _, y in self.joints)
+        heights = [y for _, y in self.joints]
+        return max(heights) - min(heights)
 
     @property
     def width(self) -> float:
         """Extent along x at the start, walker units."""
-        return max(x for x, _ in self.joints) - min(x for x, _ in self.joints)
+        places = [x for x, _ in self.joints]
+        return max(places) - min(places)
 
     @property
     def mass(self) -> float:
@@ -141,20 +143,24 @@ def build_design(
         raise ProgramError("no_muscles", "no muscle joins two different joints; call add_muscle(a, b) at least once.")
     repairs["dropped_parts"] = len(kept) - len(body)
     number = {joint: index for index, joint in enumerate(body)}
-    positions = tuple((float(joints[j][0]), float(joints[j][1])) for j in body)
-    design_muscles = []
+    positions = tuple([(float(joints[j][0]), float(joints[j][1])) for j in body])
+    design_muscles: list[Muscle] = []
+    clamped_amplitudes = 0
+    new = tuple.__new__  # without the detour of a named tuple's own
     for a, b, distance_only, amplitude, phase in links:
         if a not in number:
             continue
         if distance_only or amplitude == 0.0:
-            design_muscles.append(Muscle(number[a], number[b]))
+            design_muscles.append(new(Muscle, (number[a], number[b], True, 0.0, 0.0)))
             continue
         bound = MAX_AMPLITUDE_RATIO * math.dist(joints[a], joints[b])
-        clamped = min(max(amplitude, -bound), bound)
-        repairs["clamped_amplitudes"] += clamped != amplitude
+        if not -bound <= amplitude <= bound:
+            amplitude = math.copysign(bound, amplitude)
+            clamped_amplitudes += 1
         if abs(phase) > MAX_PHASE:
             phase = math.fmod(phase, math.tau)
-        design_muscles.append(Muscle(number[a], number[b], False, clamped, phase))
+        design_muscles.append(new(Muscle, (number[a], number[b], False, amplitude, phase)))
+    repairs["clamped_amplitudes"] = clamped_amplitudes
     design = WalkerDesign(positions, tuple(design_muscles))
     if design.width > MAX_WIDTH or design.height > MAX_HEIGHT:
         raise ProgramError(
@@ -174,6 +180,9 @@ def _check_joints(joints: Sequence[tuple[float, float]]) -> None:
             "too_many_joints",
             f"the program added {len(joints)} joints; at most {MAX_JOINTS} different ones are allowed.",
         )
+    # What is not a number compares false, too.
+    if all([-MAX_COORDINATE <= x <= MAX_COORDINATE and -MAX_COORDINATE <= y <= MAX_COORDINATE for x, y in joints]):
+        return
     for index, position in enumerate(joints):
         for value in position:
             if not math.isfinite(value):
@@ -188,6 +197,8 @@ def _check_joints(joints: Sequence[tuple[float, float]]) -> None:
 
 def _merge_joints(joints: Sequence[tuple[float, float]]) -> tuple[list[int], list[int]]:
     """For each joint the earlier one it is merged into (or itself), and the joints that stay, in order."""
+    if not _any_close(joints):
+        return list(range(len(joints))), list(range(len(joints)))
     representative: list[int] = []
     kept: list[int] = []
     for index, (x, y) in enumerate(joints):
@@ -202,6 +213,21 @@ def _merge_joints(joints: Sequence[tuple[float, float]]) -> tuple[list[int], lis
     return representative, kept
 
 
+def _any_close(joints: Sequence[tuple[float, float]]) -> bool:
+    """Whether any two joints are near enough to be merged: a sweep along x, which most walkers pass without a comparison."""
+    reach = 1.01 * MIN_JOINT_DISTANCE
+    ahead = sorted(joints)
+    for index, (x, y) in enumerate(ahead, 1):
+        for following in ahead[index:]:
+            dx = following[0] - x
+            if dx > reach:
+                break
+            dy = following[1] - y
+            if dx * dx + dy * dy < MIN_JOINT_DISTANCE**2:
+                return True
+    return False
+
+
 def _usable_muscles(
     joint_count: int,
     muscles: Sequence[tuple[int, int, bool, float, float]],
@@ -210,23 +236,23 @@ def _usable_muscles(
 ) -> list[tuple[int, int, bool, float, float]]:
     """Muscles over merged joints, without loops, doubles and what is too much for one joint."""
     pairs: set[tuple[int, int]] = set()
-    at_joint: Counter[int] = Counter()
+    at_joint = [0] * joint_count
     links = []
     for index, (a, b, distance_only, amplitude, phase) in enumerate(muscles):
-        for joint in (a, b):
-            if not 0 <= joint < joint_count:
-                raise ProgramError(
-                    "unknown_joint",
-                    f"muscle {index} names joint {joint}, but the joints are numbered 0 to {joint_count - 1}; use the ids "
-                    "that add_joint returns.",
-                )
+        if not (0 <= a < joint_count and 0 <= b < joint_count):
+            joint = b if 0 <= a < joint_count else a
+            raise ProgramError(
+                "unknown_joint",
+                f"muscle {index} names joint {joint}, but the joints are numbered 0 to {joint_count - 1}; use the ids "
+                "that add_joint returns.",
+            )
         if not (math.isfinite(amplitude) and math.isfinite(phase)):
             raise ProgramError(
                 "bad_muscle",
                 f"muscle {index} has amplitude {amplitude} and phase {phase}; both must be finite numbers.",
             )
         a, b = representative[a], representative[b]
-        pair = (min(a, b), max(a, b))
+        pair = (a, b) if a < b else (b, a)
         if a == b or pair in pairs:
             repairs["dropped_muscles"] += 1
         elif at_joint[a] >= MAX_MUSCLES_PER_JOINT or at_joint[b] >= MAX_MUSCLES_PER_JOINT:
@@ -241,22 +267,25 @@ def _usable_muscles(
 
 def _largest_body(kept: Sequence[int], links: Sequence[tuple[int, int, bool, float, float]]) -> list[int]:
     """The joints of the largest connected part, in order; among equals the part with the earliest joint."""
-    neighbours: dict[int, list[int]] = {joint: [] for joint in kept}
+    # Joined one by one; the root of a part is its earliest joint.
+    root = {joint: joint for joint in kept}
+
+    def root_of(joint: int) -> int:
+        while root[joint] != joint:
+            root[joint] = joint = root[root[joint]]
+        return joint
+
+    parts = len(kept)
     for a, b, *_ in links:
-        neighbours[a].append(b)
-        neighbours[b].append(a)
-    best: list[int] = []
-    seen: set[int] = set()
+        if parts == 1:
+            return list(kept)
+        a, b = root_of(a), root_of(b)
+        if a != b:
+            root[max(a, b)] = min(a, b)
+            parts -= 1
+    if parts == 1:
+        return list(kept)
+    bodies: dict[int, list[int]] = {}
     for joint in kept:
-        if joint in seen:
-            continue
-        part, frontier = {joint}, [joint]
-        while frontier:
-            for other in neighbours[frontier.pop()]:
-                if other not in part:
-                    part.add(other)
-                    frontier.append(other)
-        seen |= part
-        if len(part) > len(best):
-            best = sorted(part)
-    return best
+        bodies.setdefault(root_of(joint), []).append(joint)
+    return max(bodies.values(), key=len, default=[])
