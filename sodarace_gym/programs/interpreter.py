@@ -234,6 +234,7 @@ class Interpreter:
     def _acknowledge(self, event: bytes) -> None:
         kind = messages.kind_of(event)
         if kind == messages.FATAL:
+            self.kill()
             raise InterpreterDiedError(messages.fatal(event))
         if kind != messages.OK:
             raise ValueError(f"expected an acknowledgement, got an event of kind {kind}")

@@ -115,9 +115,14 @@ def configure(feed_seconds: float, memory_bytes: int, recursion_depth: int, epoc
     )
 
 
-def feed(code: str) -> bytes:
-    """The request to run code in a session."""
-    return _request(3, _bytes(1, code.encode()) + _bytes(3, b"") + _bytes(5, b"/"))
+def feed(code: str, first: bool = False) -> bytes:
+    """The request to run code in a session.
+
+    Args:
+        code: What to run.
+        first: Whether the session is a fresh one, which has yet to be put into its (virtual) directory.
+    """
+    return _request(3, _bytes(1, code.encode()) + _bytes(3, b"") + (_bytes(5, b"/") if first else b""))
 
 
 def load(state: bytes) -> bytes:

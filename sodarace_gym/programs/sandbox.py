@@ -15,8 +15,8 @@ from types import TracebackType
 
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.programs.prelude import replace_imports
-from sodarace_gym.walkers.raw_walker import RawWalker
 from sodarace_gym.programs.worker_pool import WorkerPool
+from sodarace_gym.walkers.raw_walker import RawWalker
 
 __all__ = ["MAX_SOURCE_BYTES", "RawWalker", "Sandbox", "default_sandbox", "run_program"]
 

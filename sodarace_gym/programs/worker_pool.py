@@ -18,12 +18,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from sodarace_gym.programs import interpreter_messages as messages
 from sodarace_gym.errors import ProgramError
+from sodarace_gym.programs import interpreter_messages as messages
 from sodarace_gym.programs.interpreter import UNTIMED_SECONDS, Answer, Interpreter, InterpreterDiedError, cpu_seconds
 from sodarace_gym.programs.prelude import MAX_REPLY_CHARS, NUMPY_PRELUDE, PRELUDE, REPLY_MARK
+from sodarace_gym.programs.verdicts import (
+    MAX_PRINT_BYTES,
+    is_time_limit,
+    memory_limit,
+    prints_too_much,
+    rejected,
+    time_limit,
+)
 from sodarace_gym.walkers.raw_walker import RawWalker, parse_reply
-from sodarace_gym.programs.verdicts import MAX_PRINT_BYTES, is_time_limit, memory_limit, prints_too_much, rejected, time_limit
 
 Value = TypeVar("Value")
 
@@ -79,7 +86,7 @@ class WorkerPool:
                 STARVED_SECONDS if timed else UNTIMED_SECONDS, MAX_MEMORY_BYTES, MAX_RECURSION_DEPTH, _EPOCH
             )
             self._plain, self._numpy = (
-                fresh + messages.load(first.state_after(fresh, messages.feed(code)))
+                fresh + messages.load(first.state_after(fresh, messages.feed(code, first=True)))
                 for code in (PRELUDE, NUMPY_PRELUDE)
             )
         except (ImportError, OSError, ValueError, InterpreterDiedError) as error:

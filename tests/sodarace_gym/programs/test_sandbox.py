@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.programs import worker_pool
+from sodarace_gym.programs import interpreter, worker_pool
+from sodarace_gym.programs.interpreter import Interpreter
 from sodarace_gym.programs.sandbox import Sandbox, default_sandbox
 from sodarace_gym.walkers.raw_walker import RawWalker
 from tests.sodarace_gym.sample_programs import TWO_JOINTS, with_body
@@ -68,11 +70,22 @@ def sandbox() -> Iterator[Sandbox]:
 
 def worker_of(sandbox: Sandbox) -> int:
     """Process id of the only worker."""
-    pool = sandbox._started()
-    assert isinstance(pool, worker_pool.WorkerPool)
-    with pool.workers.checkout() as session:
-        assert session.worker_pid is not None
-        return session.worker_pid
+    (worker,) = sandbox._started()._free
+    return worker.interpreter.pid
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process id of the worker of every attempt to run a program, from here on."""
+    pids: list[int] = []
+    start = Interpreter.start
+
+    def counted(self: Interpreter, session: bytes, feed: bytes) -> None:
+        pids.append(self.pid)
+        start(self, session, feed)
+
+    monkeypatch.setattr(Interpreter, "start", counted)
+    return pids
 
 
 def test_killed_worker_is_replaced_without_anyone_noticing(sandbox: Sandbox) -> None:
@@ -83,7 +96,8 @@ def test_killed_worker_is_replaced_without_anyone_noticing(sandbox: Sandbox) -> 
     assert worker_of(sandbox) != before
 
 
-def test_frozen_worker_is_replaced_without_anyone_noticing(sandbox: Sandbox) -> None:
+def test_frozen_worker_is_replaced_without_anyone_noticing(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "FROZEN_SECONDS", 0.2)
     expected = sandbox.run(TWO_JOINTS)
     before = worker_of(sandbox)
     os.kill(before, signal.SIGSTOP)
@@ -95,19 +109,17 @@ def test_frozen_worker_is_replaced_without_anyone_noticing(sandbox: Sandbox) -> 
 
 def test_worker_that_dies_under_a_program_is_forgiven_once(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = sandbox.run(TWO_JOINTS)
-    clocks = worker_pool._cpu_seconds
+    start = Interpreter.start
     deaths_left = 1
 
-    def kill(pid: int | None) -> float | None:
+    def killed(self: Interpreter, session: bytes, feed: bytes) -> None:
         nonlocal deaths_left
         if deaths_left > 0:
             deaths_left -= 1
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-        return clocks(pid)
+            os.kill(self.pid, signal.SIGKILL)
+        start(self, session, feed)
 
-    # The clock is read just before the program is fed.
-    monkeypatch.setattr(worker_pool, "_cpu_seconds", kill)
+    monkeypatch.setattr(Interpreter, "start", killed)
     assert sandbox.run(TWO_JOINTS) == expected
     assert deaths_left == 0
     deaths_left = 2
@@ -115,46 +127,110 @@ def test_worker_that_dies_under_a_program_is_forgiven_once(sandbox: Sandbox, mon
     assert sandbox.run(TWO_JOINTS) == expected
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the processor time of another process")
-def test_processor_time_decides_over_time_limits(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = worker_of(sandbox)
-    before = worker_pool._cpu_seconds(worker)
-    assert before is not None
-    busy = "x = 0\nfor i in range(100000):\n    x = x + i\n" + TWO_JOINTS
-    expected = sandbox.run(busy)
-    after = worker_pool._cpu_seconds(worker)
-    assert after is not None
-    assert before < after < before + 5
+# Operations during which the interpreter looks at no clock; the last takes its parser for ever.
+UNINTERRUPTED = {
+    "a product of huge integers": "x = 7 ** 1_000_000\nfor _ in range(9): x = x * x\n" + TWO_JOINTS,
+    "a modular power": "x = pow(3, (1 << 200_000) - 1, (1 << 200_000) - 3)\n" + TWO_JOINTS,
+    "nested definitions": "".join(" " * i + f"def f{i}():\n" for i in range(100)) + " " * 100 + "pass\n" + TWO_JOINTS,
+}
+only_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells the processor time of another process"
+)
 
-    attempts = []
-    replies = worker_pool.WorkerPool._reply
 
-    def counted(pool: worker_pool.WorkerPool, program: str) -> str:
-        attempts.append(program)
-        return replies(pool, program)
+@only_linux
+@pytest.mark.parametrize("program", [*UNINTERRUPTED.values(), "while True: pass"], ids=[*UNINTERRUPTED, "endless"])
+def test_a_program_that_burns_its_processor_time_is_stopped_at_once_and_not_tried_again(
+    program: str, sandbox: Sandbox, starts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sandbox.run(TWO_JOINTS)
+    monkeypatch.setattr(interpreter, "FROZEN_SECONDS", 1e6)  # patience has no part in it
+    starts.clear()
+    burnt = []
+    clock = interpreter.cpu_seconds
+    monkeypatch.setattr(interpreter, "cpu_seconds", lambda pid: burnt.append(clock(pid)) or burnt[-1])
+    assert error_of(program, sandbox).kind == "time_limit"
+    assert len(starts) == 1
+    used = [seconds for seconds in burnt if seconds is not None]
+    assert used[-1] - used[0] > interpreter.KILL_CPU_SECONDS
+    # Looked at often enough: not much more than its allowance was burnt.
+    assert used[-2] - used[0] <= interpreter.KILL_CPU_SECONDS
+    assert ends(starts[0])
+    assert sandbox.run(TWO_JOINTS) == expected
 
-    monkeypatch.setattr(worker_pool.WorkerPool, "_reply", counted)
-    # A worker that seems to get no processor time at all is given more chances, though not for ever.
-    monkeypatch.setattr(worker_pool, "_cpu_seconds", lambda pid: 1.0)
-    assert error_of("while True: pass", sandbox).kind == "time_limit"
-    assert len(attempts) == worker_pool._STARVED_ATTEMPTS
-    # A program that ends within the wall-clock limit, but took too much of a fast processor, is refused all the same.
-    attempts.clear()
+
+@only_linux
+def test_a_program_that_took_a_little_too_long_is_tried_once_more(
+    sandbox: Sandbox, starts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sandbox.run(TWO_JOINTS)
+    starts.clear()
+    # It ended, but took more of a processor than it may; once, that may have been the machine's doing.
+    times = iter([0.0, 0.15, 0.15, 0.2, 0.2])
+    monkeypatch.setattr(interpreter, "cpu_seconds", lambda pid: next(times, 0.2))
+    assert sandbox.run(TWO_JOINTS) == expected
+    assert len(starts) == 2
+    starts.clear()
     clock = itertools.count()
-    monkeypatch.setattr(worker_pool, "_cpu_seconds", lambda pid: float(next(clock)))
-    assert error_of(busy, sandbox).kind == "time_limit"
-    assert len(attempts) == worker_pool._LATE_ATTEMPTS
-    # Once may have been the machine's doing, which is forgiven.
-    times = iter([0.0, 1.0, 1.0, 1.0])
-    monkeypatch.setattr(worker_pool, "_cpu_seconds", lambda pid: next(times))
-    assert sandbox.run(busy) == expected
-    assert next(times, None) is None
-    # Systems that do not tell go by the wall clock.
-    attempts.clear()
-    monkeypatch.setattr(worker_pool, "_cpu_seconds", lambda pid: None)
-    assert error_of("while True: pass", sandbox).kind == "time_limit"
-    assert len(attempts) == worker_pool._LATE_ATTEMPTS
-    assert sandbox.run(busy) == expected
+    monkeypatch.setattr(interpreter, "cpu_seconds", lambda pid: 0.15 * next(clock))
+    assert error_of(TWO_JOINTS, sandbox).kind == "time_limit"
+    assert len(starts) == 2
+
+
+@only_linux
+def test_a_starved_program_is_given_all_the_time_it_needs(starts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "FROZEN_SECONDS", 0.1)
+    monkeypatch.setattr(interpreter, "_LOOK_SECONDS", 0.01)
+    # A program that takes several times as long as a frozen worker would be waited for, on a processor that is granted to it
+    # a microsecond at a time.
+    clock = itertools.count()
+    looks = []
+    monkeypatch.setattr(interpreter, "cpu_seconds", lambda pid: looks.append(pid) or 1e-6 * next(clock))
+    slow = "x = 0\nfor i in range(4_000_000):\n    x = x + i\n" + TWO_JOINTS
+    with Sandbox(1) as sandbox:
+        expected = sandbox.run(TWO_JOINTS)
+        starts.clear()
+        looks.clear()
+        assert sandbox.run(slow) == expected
+        assert len(starts) == 1
+        assert len(looks) > 12
+        assert worker_of(sandbox) == starts[0]
+
+
+def test_where_processor_time_is_not_known_the_wall_clock_decides(
+    starts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreter, "cpu_seconds", lambda pid: None)
+    monkeypatch.setattr(worker_pool, "cpu_seconds", lambda pid: None)
+    monkeypatch.setattr(interpreter, "FROZEN_SECONDS", 0.2)
+    with Sandbox(1) as sandbox:
+        expected = sandbox.run(TWO_JOINTS)
+        worker = worker_of(sandbox)
+        starts.clear()
+        # Stopped by the interpreter itself.
+        assert error_of("while True: pass", sandbox).kind == "time_limit"
+        assert starts == [worker] * 2
+        # Killed, and tried again: it may have been frozen.
+        starts.clear()
+        assert error_of(UNINTERRUPTED["nested definitions"], sandbox).kind == "time_limit"
+        assert len(set(starts)) == 2
+        assert sandbox.run(TWO_JOINTS) == expected
+
+
+def test_systems_that_cannot_poll_pipes_have_frozen_workers_replaced_too(
+    starts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(select, "poll", raising=False)
+    monkeypatch.setattr(interpreter, "FROZEN_SECONDS", 0.2)
+    with Sandbox(1) as sandbox:
+        expected = sandbox.run(TWO_JOINTS)
+        worker = worker_of(sandbox)
+        os.kill(worker, signal.SIGSTOP)
+        assert reaches(worker, ("T",))
+        starts.clear()
+        assert sandbox.run(TWO_JOINTS) == expected
+        assert len(set(starts)) == 2
+        assert error_of(UNINTERRUPTED["nested definitions"], sandbox).kind == "time_limit"
 
 
 def test_threads_share_a_sandbox_and_get_their_own_walkers() -> None:
@@ -197,8 +273,7 @@ def test_default_sandbox_is_one_per_process_and_ends_with_it() -> None:
 import sys
 from sodarace_gym.programs.sandbox import default_sandbox, run_program
 run_program(sys.argv[1])
-with default_sandbox()._started().workers.checkout() as session:
-    print(session.worker_pid)
+print(default_sandbox()._started()._free[0].interpreter.pid)
 """
     assert ends(int(run_script(script, TWO_JOINTS)))
 
@@ -206,6 +281,7 @@ with default_sandbox()._started().workers.checkout() as session:
 FORK_SCRIPT = """
 import json, os, sys, threading, warnings
 from sodarace_gym.errors import ProgramError
+from sodarace_gym.programs.interpreter import Interpreter
 from sodarace_gym.programs.sandbox import Sandbox, default_sandbox, run_program
 warnings.simplefilter("ignore")
 program, use_before, depth = sys.argv[1], sys.argv[2] == "used", int(sys.argv[3])
@@ -213,8 +289,7 @@ sandbox = Sandbox(1)
 expected = worker = None
 
 def own_worker():
-    with sandbox._started().workers.checkout() as session:
-        return session.worker_pid
+    return sandbox._started()._free[0].interpreter.pid
 
 if use_before:
     expected, worker = sandbox.run(program), own_worker()
@@ -258,28 +333,6 @@ print(status, sandbox.run(program) == run_program(program))
 @pytest.mark.parametrize(("use_before", "depth"), [("used", 1), ("used", 2), ("unused", 1)])
 def test_forked_process_gets_workers_of_its_own(use_before: str, depth: int) -> None:
     assert run_script(FORK_SCRIPT, TWO_JOINTS, use_before, str(depth)).split() == ["0", "True"]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_helper_of_a_forked_process_is_replaced_when_it_dies() -> None:
-    script = """
-import os, sys, warnings
-from sodarace_gym.programs.sandbox import Sandbox
-warnings.simplefilter("ignore")
-sandbox = Sandbox(1)
-expected = sandbox.run(sys.argv[1])
-pid = os.fork()
-if pid == 0:
-    same = sandbox.run(sys.argv[1]) == expected
-    helper = sandbox._started()._process.pid
-    os.kill(helper, 9)
-    same = same and sandbox.run(sys.argv[1]) == expected
-    second = sandbox._started()._process
-    sandbox.close()
-    os._exit(0 if same and second.pid != helper and second.returncode == 0 else 3)
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"""
-    assert run_script(script, TWO_JOINTS).split() == ["0"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
