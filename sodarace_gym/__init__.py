@@ -78,6 +78,7 @@ __all__ = [
     "__version__",
     "build_design",
     "compile_program",
+    "compile_programs",
     "load_walker",
     "make_terrain",
     "terrain_split",
@@ -90,7 +91,7 @@ __getattr__, __dir__ = lazy_names(
         "envs": ["RandomTerrainEnv", "SodaraceControlEnv", "SodaraceEnv", "SodaraceVectorEnv", "WalkerPrograms"],
         "errors": ["ProgramError"],
         "evaluation": ["Evaluation", "Evaluator"],
-        "programs": ["compile_program"],
+        "programs": ["compile_program", "compile_programs"],
         "terrains": [
             "FAMILIES",
             "TERRAIN_NAMES",

@@ -92,10 +92,8 @@ class Interpreter:
         self._has_session = False
         self._fresh: bytes | None = None  # what made its session, while no program has run in it
         self._before: float | None = None
-        self._seen: tuple[float | None, float] = (
-            None,
-            0.0,
-        )  # its processor time when it last got on, and when that was
+        # Its processor time when it was last seen to get on, and when that was.
+        self._seen: tuple[float | None, float] = (None, 0.0)
         self._killed = ""
         self.pid = self._process.pid
         self.alive = True

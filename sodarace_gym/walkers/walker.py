@@ -267,19 +267,17 @@ def _usable_muscles(
 
 def _largest_body(kept: Sequence[int], links: Sequence[tuple[int, int, bool, float, float]]) -> list[int]:
     """The joints of the largest connected part, in order; among equals the part with the earliest joint."""
-    # Joined one by one; the root of a part is its earliest joint.
+    # Joined link by link until one part is left; the root of a part is its earliest joint.
     root = {joint: joint for joint in kept}
-
-    def root_of(joint: int) -> int:
-        while root[joint] != joint:
-            root[joint] = joint = root[root[joint]]
-        return joint
-
     parts = len(kept)
-    for a, b, *_ in links:
+    for link in links:
         if parts == 1:
-            return list(kept)
-        a, b = root_of(a), root_of(b)
+            break
+        a, b = link[0], link[1]
+        while root[a] != a:
+            root[a] = a = root[root[a]]
+        while root[b] != b:
+            root[b] = b = root[root[b]]
         if a != b:
             root[max(a, b)] = min(a, b)
             parts -= 1
@@ -287,5 +285,7 @@ def _largest_body(kept: Sequence[int], links: Sequence[tuple[int, int, bool, flo
         return list(kept)
     bodies: dict[int, list[int]] = {}
     for joint in kept:
-        bodies.setdefault(root_of(joint), []).append(joint)
+        # The earlier joints of a part come first, so that a root's own root is known already.
+        root[joint] = root[root[joint]]
+        bodies.setdefault(root[joint], []).append(joint)
     return max(bodies.values(), key=len, default=[])
