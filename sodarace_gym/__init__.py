@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sodarace_gym.evaluation import Evaluation as Evaluation
     from sodarace_gym.evaluation import Evaluator as Evaluator
     from sodarace_gym.programs import compile_program as compile_program
+    from sodarace_gym.programs import compile_programs as compile_programs
     from sodarace_gym.terrains import FAMILIES as FAMILIES
     from sodarace_gym.terrains import TERRAIN_NAMES as TERRAIN_NAMES
     from sodarace_gym.terrains import Terrain as Terrain

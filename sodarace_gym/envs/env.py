@@ -64,8 +64,8 @@ class SodaraceEnv(gym.Env[Observation, str]):
     a grid by functions of their coordinates. `math` is there, and a small `np` that knows numbers and lists but no
     arrays: `pi, e, inf, nan, sin, cos, tan, arcsin, arccos, arctan, arctan2, sinh, cosh, tanh, sqrt, exp, log, log2, log10,
     floor, ceil, hypot, radians, deg2rad, degrees, rad2deg, power, abs, absolute, fabs, maximum, minimum, max, min, sum, round,
-    mod, sign, clip, mean, linspace, arange`. Programs run in a sandbox that has no access to the machine; each may take 0.1 s of
-    processor time (on Linux; elsewhere 0.25 s), 32 MB of memory and 200 calls within calls.
+    mod, sign, clip, mean, linspace, arange`. Programs run in a sandbox that has no access to the machine; each may take
+    0.1 s of processor time (on Linux; elsewhere 0.25 s), 32 MB of memory and 200 calls within calls.
 
     Walkers have at most 64 joints and 512 muscles and are at most 30 wide and 24 high; lesser faults (an amplitude
     above 0.3 of the rest length, joints closer than 0.1, parts that hang on nothing) are repaired and counted.
