@@ -28,7 +28,8 @@ from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.models.terrain_conditioning import DEFAULT_TERRAINS
 from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
 from elm_rl.report import ReportConfig, run_report
-from elm_rl.runs.run_directory import SUMMARY_FILE, open_run_directory, versions, write_json
+from elm_rl.runs.run_directory import SUMMARY_FILE, versions, write_json
+from elm_rl.runs.run_lock import opened_run
 from sodarace_gym.evaluation.evaluator import Evaluator
 
 
@@ -117,8 +118,12 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
     Raises:
         ElmError: A setting is out of range, a folder cannot be used, or the disk is full.
     """
-    scale = PRESETS[config.preset]
-    open_run_directory(config.out, config, resume=config.resume, may_change=("n_jobs", "resume", "progress", "out"))
+    may_change = ("n_jobs", "resume", "progress", "out")
+    with opened_run(config.out, config, resume=config.resume, may_change=may_change):
+        return _run_stages(config, PRESETS[config.preset])
+
+
+def _run_stages(config: PipelineConfig, scale: Scale) -> dict[str, Any]:
     clock = _Clock(config.progress)
     stage1 = _stage1(config, scale, clock)
     stage2 = _stage2(config, scale, clock)

@@ -31,6 +31,7 @@ from elm_rl.runs.run_directory import (
     temporary_path,
     write_json,
 )
+from elm_rl.runs.run_lock import run_lock
 
 CORPUS_FILE = "corpus.json"
 TRAIN, HELD_OUT = SPLITS = ("train", "held_out")
@@ -115,7 +116,7 @@ def run_corpus(config: CorpusConfig) -> dict[str, Any]:
 
     Raises:
         ElmError: A directory holds no run, a file is damaged, an excluded archive does not exist, no program is left,
-            or the disk is full.
+            another process writes to ``out``, or the disk is full.
     """
     records: list[AdmittedProgram] = []
     for index, folder in enumerate(config.evolution):
@@ -145,11 +146,12 @@ def run_corpus(config: CorpusConfig) -> dict[str, Any]:
         "mean_fitness": statistics.fmean(record.fitness for record in distinct),
         "best_fitness": max(record.fitness for record in distinct),
     }
-    for name, part in zip(SPLITS, (train, held_out), strict=True):
-        _write_parquet(config.out / f"{name}.parquet", part)
-    # Written last: whoever finds it finds the Parquet files complete.
     content = {"config": asdict(config), "figures": figures, "fingerprint": _fingerprint(train, held_out)}
-    write_json(config.out / CORPUS_FILE, content)
+    with run_lock(config.out):
+        for name, part in zip(SPLITS, (train, held_out), strict=True):
+            _write_parquet(config.out / f"{name}.parquet", part)
+        # Written last: whoever finds it finds the Parquet files complete.
+        write_json(config.out / CORPUS_FILE, content)
     return content
 
 

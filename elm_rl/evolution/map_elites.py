@@ -25,7 +25,8 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.evolution.state import COUNTS, EvolutionState, operator_figures
 from elm_rl.mutation.operator import Child, MutationOperator
-from elm_rl.runs.run_directory import SUMMARY_FILE, open_run_directory, write_config, write_json
+from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
+from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
@@ -187,8 +188,10 @@ def run_evolution(
         )
     terrain = make_terrain(config.terrain)
     seeds = {name: load_seed(name) for name in config.seeds}
-    resuming = open_run_directory(config.out, config, resume=resume, may_change=_MAY_CHANGE)
-    with EvolutionState(config.out, config.seeds, config.seed) as state:
+    with (
+        opened_run(config.out, config, resume=resume, may_change=_MAY_CHANGE) as resuming,
+        EvolutionState(config.out, config.seeds, config.seed) as state,
+    ):
         started = resuming and state.load()
         if _enter_phase(state, config, names):
             write_config(config.out, config)

@@ -38,6 +38,7 @@ from elm_rl.models.terrain_conditioning import (
 )
 from elm_rl.models.tokenizer import decode_program, encode_text, start_id
 from elm_rl.runs.run_directory import read_json, to_json, write_json
+from elm_rl.runs.run_lock import run_lock
 from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 
@@ -153,7 +154,8 @@ def run_finetune(config: FinetuneConfig) -> FinetuneResult:
     An interrupted run starts again, because TRL's PPO trainer cannot continue one.
 
     Raises:
-        ElmError: A folder is missing or damaged, the disk is full, or ``out`` holds a run with other settings.
+        ElmError: A folder is missing or damaged, the disk is full, another process writes to ``out``, or that holds
+            a run with other settings.
     """
     settings = {k: v for k, v in asdict(config).items() if k not in _NOT_COMPARED}
     settings["language_model_weights"] = weights_digest(config.language_model)
@@ -161,6 +163,12 @@ def run_finetune(config: FinetuneConfig) -> FinetuneResult:
     settings = json.loads(to_json(settings))
     if (finished := _load_finished(config.out, settings)) is not None:
         return finished
+    with run_lock(config.out):
+        # Asked again: the process that had the lock until now may have done the work.
+        return _load_finished(config.out, settings) or _train(config, settings)
+
+
+def _train(config: FinetuneConfig, settings: Mapping[str, Any]) -> FinetuneResult:
     language_model, tokenizer = load_language_model(config.language_model)
     if config.start is None:
         policy = condition(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -29,7 +30,8 @@ from elm_rl.models.terrain_conditioning import (
     weights_digest,
 )
 from elm_rl.models.tokenizer import encode_text, start_id
-from elm_rl.runs.run_directory import explained_disk_errors, read_json, write_json
+from elm_rl.runs.run_directory import read_json, write_json
+from elm_rl.runs.run_lock import run_lock
 from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 
@@ -122,16 +124,29 @@ def run_warm_start(config: WarmStartConfig) -> WarmStartResult:
     Beside the policy the folder holds ``metrics.jsonl``, ``tensorboard/``, ``training.json`` and ``scores.json``.
 
     Raises:
-        ElmError: A folder is missing or damaged, no program moves on some terrain, the disk is full, or ``out`` holds a
-            run with other settings.
+        ElmError: A folder is missing or damaged, no program moves on some terrain, the disk is full, another process
+            writes to ``out``, or that holds a run with other settings.
     """
     settings = {k: v for k, v in asdict(config).items() if k not in _NOT_COMPARED}
     settings["corpus_fingerprint"] = read_json(config.corpus / CORPUS_FILE).get("fingerprint")
     settings["language_model_weights"] = weights_digest(config.language_model)
-    if (finished := load_finished(config.out, settings)) is not None:
-        content = read_json(config.out / SCORES_FILE)
-        scores = {name: TerrainScores(**figures) for name, figures in content["scores"].items()}
-        return WarmStartResult(content["programs"], scores, finished)
+    if (finished := _load_finished(config.out, settings)) is not None:
+        return finished
+    with run_lock(config.out):
+        # Asked again: the process that had the lock until now may have done the work.
+        return _load_finished(config.out, settings) or _train(config, settings)
+
+
+def _load_finished(folder: Path, settings: dict[str, Any]) -> WarmStartResult | None:
+    """Figures of the warm start that finished in ``folder``, or None when there is none."""
+    if (finished := load_finished(folder, settings)) is None:
+        return None
+    content = read_json(folder / SCORES_FILE)
+    scores = {name: TerrainScores(**figures) for name, figures in content["scores"].items()}
+    return WarmStartResult(content["programs"], scores, finished)
+
+
+def _train(config: WarmStartConfig, settings: dict[str, Any]) -> WarmStartResult:
     language_model, tokenizer = load_language_model(config.language_model)
     texts = sorted(set(load_corpus(config.corpus)[TRAIN]["program"]))
     order = np.random.default_rng(config.seed).permutation(len(texts))[: config.programs]
@@ -163,8 +178,6 @@ def run_warm_start(config: WarmStartConfig) -> WarmStartResult:
             chosen=len(chosen),
             threshold=float(fitness[row][chosen].min()),
         )
-    with explained_disk_errors(config.out):
-        config.out.mkdir(parents=True, exist_ok=True)
     write_json(
         config.out / SCORES_FILE, {"programs": len(programs), "scores": {n: asdict(s) for n, s in scores.items()}}
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from elm_rl.evolution.state import MEASURES, make_archive
 from elm_rl.models.language_model import load_language_model, sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.runs.run_directory import write_json
+from elm_rl.runs.run_lock import file_lock
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
@@ -122,9 +124,17 @@ def run_sample(config: SampleConfig) -> dict[str, Any]:
         The programs, and with ``measure`` the figures of the model's and of the corpus programs, as written to ``out``.
 
     Raises:
-        ElmError: The model or the corpus cannot be read, the model does not know the terrain, or the disk is full.
+        ElmError: The model or the corpus cannot be read, the model does not know the terrain, another process writes
+            to ``out``, or the disk is full.
     """
     model, tokenizer = load_language_model(config.model)
+    with nullcontext() if config.out is None else file_lock(config.out):
+        return _sample_and_write(config, model, tokenizer)
+
+
+def _sample_and_write(
+    config: SampleConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Any]:
     programs = sample_programs(
         model,
         tokenizer,
@@ -143,12 +153,13 @@ def run_sample(config: SampleConfig) -> dict[str, Any]:
         with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
             figures = _compare_with_corpus(programs, training, evaluator, terrain, config.seed)
         result |= figures
-        print(_table(figures, terrain))
+        shown = [_table(figures, terrain)]
     else:
-        for number, program in enumerate(programs, start=1):
-            print(f"# program {number} of {len(programs)}\n{program.rstrip()}\n")
-    if config.out is not None:
+        numbered = enumerate(programs, start=1)
+        shown = [f"# program {number} of {len(programs)}\n{program.rstrip()}\n" for number, program in numbered]
+    if config.out is not None:  # first, as whoever reads what is printed may stop reading
         write_json(config.out, result)
+    print("\n".join(shown))
     return result
 
 

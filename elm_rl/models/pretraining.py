@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
 
 from elm_rl.corpus.corpus import CORPUS_FILE, HELD_OUT, TRAIN, load_corpus
 from elm_rl.errors import ConfigError
@@ -15,6 +18,7 @@ from elm_rl.models.language_model import MODEL_SIZES, make_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, encode_text, start_id, train_tokenizer
 from elm_rl.runs.run_directory import read_json
+from elm_rl.runs.run_lock import run_lock
 
 __all__ = [
     "Example",
@@ -58,7 +62,8 @@ def run_pretrain(config: PretrainConfig) -> TrainResult:
     Beside the model the folder holds ``metrics.jsonl``, ``tensorboard/`` and ``training.json`` (settings and figures).
 
     Raises:
-        ElmError: The corpus is missing, damaged or empty, the disk is full, or ``out`` holds a model trained otherwise.
+        ElmError: The corpus is missing, damaged or empty, the disk is full, another process writes to ``out``, or
+            ``out`` holds a model trained otherwise.
     """
     corpus = load_corpus(config.corpus)
     settings = {**asdict(config), "corpus_fingerprint": read_json(config.corpus / CORPUS_FILE).get("fingerprint")}
@@ -66,6 +71,12 @@ def run_pretrain(config: PretrainConfig) -> TrainResult:
         del settings[place]
     if (finished := load_finished(config.out, settings)) is not None:
         return finished
+    with run_lock(config.out):
+        # Asked again: the process that had the lock until now may have done the work.
+        return load_finished(config.out, settings) or _train(config, corpus, settings)
+
+
+def _train(config: PretrainConfig, corpus: DatasetDict, settings: dict[str, Any]) -> TrainResult:
     texts = {name: list(corpus[name]["program"]) for name in (TRAIN, HELD_OUT)}
     tokenizer = train_tokenizer(texts[TRAIN], config.vocab_size, context=config.context)
     model = make_model(config.size, tokenizer, context=config.context, seed=config.seed)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from elm_rl.mutation.examples import (
 from elm_rl.mutation.language_model import write_mutation_format
 from elm_rl.mutation.patch import PatchError
 from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
+from elm_rl.runs.run_lock import run_lock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,8 @@ def train_mutation_model(
         same.
 
     Raises:
-        ElmError: There is nothing to learn from, the disk is full, or ``output_dir`` holds a model trained otherwise.
+        ElmError: There is nothing to learn from, the disk is full, another process writes to ``output_dir``, or that holds a
+            model trained otherwise.
     """
     output_dir = Path(output_dir)
     settings = {**asdict(config), "triples": _fingerprint(triples)}
@@ -125,6 +128,14 @@ def train_mutation_model(
         settings.pop(place, None)
     if (finished := load_finished(output_dir, settings)) is not None:
         return finished
+    with run_lock(output_dir):
+        # Asked again: the process that had the lock until now may have done the work.
+        return load_finished(output_dir, settings) or _train(triples, output_dir, config, settings)
+
+
+def _train(
+    triples: Sequence[MutationExample], output_dir: Path, config: MutationModelConfig, settings: dict[str, Any]
+) -> TrainResult:
     kept = [triple for triple in triples if _expressible(triple, config.format)]
     if not kept:
         raise ElmError(

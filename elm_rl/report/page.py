@@ -12,6 +12,7 @@ from elm_rl.judging.terrain_matrix import SURE_PERCENT
 from elm_rl.report.figures import MISSING, figure, matrices_of, part, table, terrains_of
 from elm_rl.report.gallery import GENERATOR_NAMES, draw_pictures
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, write_text
+from elm_rl.runs.run_lock import run_lock
 
 REPORT_FILE = "report.md"
 
@@ -33,7 +34,7 @@ def run_report(config: ReportConfig) -> Path:
         The path of the report.
 
     Raises:
-        ElmError: The folder holds no summary of a pipeline run, or the disk is full.
+        ElmError: The folder holds no summary of a pipeline run, another process writes to it, or the disk is full.
     """
     if not (config.run / SUMMARY_FILE).is_file():
         raise ElmError(
@@ -46,7 +47,8 @@ def run_report(config: ReportConfig) -> Path:
             f"'{config.run / SUMMARY_FILE}' is not the summary of a pipeline run: expected one of the keys "
             f"{', '.join(_STAGES)}; give the --out of 'elm-rl pipeline', not the folder of one of its stages."
         )
-    write_text(config.run / REPORT_FILE, write_page(summary, draw_pictures(summary, config.run)))
+    with run_lock(config.run):
+        write_text(config.run / REPORT_FILE, write_page(summary, draw_pictures(summary, config.run)))
     return config.run / REPORT_FILE
 
 

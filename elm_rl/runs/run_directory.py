@@ -29,6 +29,7 @@ CONFIG_FILE = "config.json"
 VERSIONS_FILE = "versions.json"
 METRICS_FILE = "metrics.jsonl"
 SUMMARY_FILE = "summary.json"
+LOCK_FILE = ".elm-rl.lock"
 
 # EFBIG is what a per-file size limit (ulimit -f, FAT, some quotas) answers: to the user it is the same full disk.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -228,8 +229,20 @@ def versions() -> dict[str, Any]:
     return {"python": platform.python_version(), "platform": system, "packages": installed}
 
 
+def check_place(folder: Path, *, resume: bool) -> None:
+    """Whether there can be a run in `folder` at all; writes nothing.
+
+    Raises:
+        ElmError: it is a file, or there is nothing to resume.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ElmError(f"'{folder}' is a file; expected a folder for the run, so name another one.")
+    if resume and not folder.exists():
+        raise ElmError(f"There is no run to resume in '{folder}'; check the path, or start one without --resume.")
+
+
 def open_run_directory(folder: Path, config: Any, *, resume: bool, may_change: Collection[str] = ()) -> bool:
-    """Starts a run directory, or re-opens that of a run with the same settings.
+    """Starts a run directory, or re-opens that of a run with the same settings; `elm_rl.run_lock.opened_run` locks it first.
 
     Args:
         folder: the run directory; a new run makes it, with its parents.
@@ -243,14 +256,11 @@ def open_run_directory(folder: Path, config: Any, *, resume: bool, may_change: C
     Raises:
         ElmError: a new run in a folder that is not empty, nothing to resume, or a resumed run whose settings differ.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ElmError(f"'{folder}' is a file; expected a folder for the run, so name another one.")
-    if resume and not folder.exists():
-        raise ElmError(f"There is no run to resume in '{folder}'; check the path, or start one without --resume.")
+    check_place(folder, resume=resume)
     with explained_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # A run killed in its first moment leaves its versions at most: such a folder is as good as empty.
-        leftovers = {VERSIONS_FILE, *(path.name for path in folder.glob(".*.tmp"))}
+        leftovers = {VERSIONS_FILE, LOCK_FILE, *(path.name for path in folder.glob(".*.tmp"))}
         others = sorted({entry.name for entry in folder.iterdir()} - leftovers)
     if others and not resume:
         raise ElmError(f"'{folder}' is not empty; name another folder, or continue the run in it with --resume.")

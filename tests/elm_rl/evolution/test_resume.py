@@ -238,7 +238,7 @@ def test_real_run_killed_at_random_moments_is_the_unkilled_run(tmp_path: Path) -
 
 
 LIMITS = (100, 3_000, 6_000, 12_000)
-"""Bytes that a file may grow to: the versions, the seeds and the records of two iterations are too much for one each."""
+"""Bytes that a file may grow to: the lock, the seeds and the records of two iterations are too much for one each."""
 
 
 def test_files_that_cannot_grow_say_so_and_lose_nothing(tmp_path: Path, unkilled: dict[str, Any]) -> None:
@@ -253,7 +253,7 @@ def test_files_that_cannot_grow_say_so_and_lose_nothing(tmp_path: Path, unkilled
     sentences = done.stdout.splitlines()
     assert len(sentences) == len(LIMITS)
     assert all(sentence.startswith("The disk is full: '") for sentence in sentences), sentences
-    assert [sentence.split("'")[1].rpartition("/")[2] for sentence in sentences] == ["versions.json"] + 3 * [LOG]
+    assert [sentence.split("'")[1].rpartition("/")[2] for sentence in sentences] == [".elm-rl.lock"] + 3 * [LOG]
     for limit in LIMITS:
         folder = tmp_path / str(limit)
         log = folder / "admitted.jsonl"
