@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 
 class Stage(NamedTuple):
@@ -86,19 +87,38 @@ def overview() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a stage and exits: 0 done, 1 an error a user can mend, 2 wrong arguments, 130 interrupted."""
+    """Runs a stage and exits: 0 done, 1 an error a user can mend, 2 wrong arguments, 130 interrupted.
+
+    Where nobody reads the output any more (``elm-rl sample ... | head -1``), it ends without a word and with 141, as the
+    system's own tools do.
+    """
+    try:
+        status = _dispatch(arguments)
+    except SystemExit as stop:  # of tyro: --help, or a wrong flag
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except OSError as error:
+        status = _explain(error)
+    try:  # here, where an error can be explained, and not when Python ends
+        sys.stderr.flush()
+        sys.stdout.flush()
+    except OSError as error:
+        status = _explain(error)
+    sys.exit(status)
+
+
+def _dispatch(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
         print(overview())
-        sys.exit(0 if given else 2)
+        return 0 if given else 2
     if given[0] not in STAGES:
         _complain(f"there is no stage {given[0]!r}; expected one of {', '.join(STAGES)} (elm-rl --help explains them).")
-        sys.exit(2)
+        return 2
     # torch's threads wait for each other by spinning. With any other busy process on the machine that slows training five-
     # fold and more; sleeping waits cost next to nothing. Read when torch is loaded, hence here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    sys.exit(_run(given[0], given[1:]))
+    return _run(given[0], given[1:])
 
 
 def _run(name: str, flags: Sequence[str]) -> int:
@@ -126,11 +146,6 @@ def _run(name: str, flags: Sequence[str]) -> int:
     except ElmError as error:
         _complain(str(error))
         return 1
-    except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        _complain(f"{error.strerror}: {error.filename or 'while writing'}; {_DISK_ERRORS[error.errno]}")
-        return 1
     except KeyboardInterrupt:
         _complain(
             "interrupted; what was written is kept, and the same command with --resume goes on where a stage can."
@@ -139,6 +154,39 @@ def _run(name: str, flags: Sequence[str]) -> int:
     return 0
 
 
+def _explain(error: OSError) -> int:
+    """One sentence about an error of the file system that a user can mend; any other is raised again."""
+    if error.errno in _PIPE_ERRORS and any(map(_is_closed, (sys.stdout, sys.stderr))):
+        return _fall_silent()
+    if error.errno not in _DISK_ERRORS:
+        raise error
+    _complain(f"{error.strerror}: {error.filename or 'while writing'}; {_DISK_ERRORS[error.errno]}")
+    return 1
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Whether whoever read a stream has gone."""
+    if not hasattr(select, "poll"):  # Windows: the error itself has to do
+        return True
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno(), 0)
+    except (OSError, ValueError):  # not a stream of the system
+        return False
+    return bool(poll.poll(0))
+
+
+def _fall_silent() -> int:
+    """Lets go of what standard output and error still hold, which Python would try to write once more when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    return _UNREAD
+
+
+_UNREAD = 141
+"""Exit status when nobody reads the output: that of a process ended by the system for the same reason."""
+_PIPE_ERRORS = (errno.EPIPE, errno.EINVAL)  # POSIX, Windows
 _DISK_ERRORS = {
     errno.ENOSPC: "free some space and run the command again; what was written before is kept.",
     errno.EDQUOT: "free some of your quota and run the command again; what was written before is kept.",

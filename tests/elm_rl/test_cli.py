@@ -49,6 +49,27 @@ def test_examples_use_flags_that_exist(capsys, stage):
     assert [flag for flag in flags if flag not in described] == []
 
 
+EVOLVE_ONCE = "evolve --out run --seeds square --iterations 1 --batch-size 2 --duration 0.1 --no-progress"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="tells by what POSIX says of pipes")
+@pytest.mark.parametrize(
+    ("command", "stream"),
+    [("--help", "stdout"), ("report --help", "stdout"), ("report --run missing", "stderr"), (EVOLVE_ONCE, "stdout")],
+)
+def test_output_that_nobody_reads_ends_without_a_word(tmp_path, command, stream):
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    run = [sys.executable, "-m", "elm_rl.cli", *command.split()]
+    done = subprocess.run(run, **streams, text=True, cwd=tmp_path, env=environment)
+    os.close(writer)
+    assert (done.stdout or "") + (done.stderr or "") == ""
+    assert done.returncode == 141
+    assert (tmp_path / "run" / "summary.json").exists() == (command == EVOLVE_ONCE)
+
+
 def test_no_stage_prints_the_overview_and_fails(capsys):
     status, out, _ = run(capsys)
     assert status == 2
