@@ -18,6 +18,7 @@ from sodarace_gym.physics.constants import DRIVE_RATE, DURATION, STEP_RATE
 from sodarace_gym.physics.control import ControlledWorld, MuscleDrive, phase_groups
 from sodarace_gym.physics.rollout import CONSTANTS, world_arrays
 from sodarace_gym.programs.program import compile_program
+from sodarace_gym.terrains.distribution import TerrainDraw
 from sodarace_gym.terrains.source import TerrainSource
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.library import WALKER_NAMES, load_walker
@@ -123,7 +124,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
 
     | Parameter       | Type                  | Default   | Description                                                        |
     |-----------------|-----------------------|-----------|--------------------------------------------------------------------|
-    | `terrain`       | `str`, `Terrain`      | by id     | name of a family, or a terrain of your own                         |
+    | `terrain`       | `str`, `Terrain`      | by id     | name of a family, a terrain of your own, or a `TerrainDraw`        |
     | `walker`        | `str`, `WalkerDesign` | `"biped"` | a name of `sodarace_gym.WALKER_NAMES`, a program's text, a design  |
     | `render_mode`   | `str` or `None`       | `None`    | `"human"` or `"rgb_array"`                                         |
     | `duration`      | `float`               | `10.0`    | simulated seconds of an episode                                    |
@@ -162,7 +163,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
 
     def __init__(
         self,
-        terrain: str | Terrain = "Flat",
+        terrain: str | Terrain | TerrainDraw = "Flat",
         walker: str | WalkerDesign = "biped",
         render_mode: str | None = None,
         duration: float = DURATION,

@@ -14,6 +14,7 @@ from sodarace_gym.envs.spaces import WalkerPrograms
 from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.physics.constants import DURATION, FRAME_RATE
 from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.terrains.distribution import TerrainDraw, as_terrain
 from sodarace_gym.terrains.source import TerrainSource
 from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT, PROFILE_POINTS, Terrain
 
@@ -150,7 +151,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
 
     | Parameter        | Type             | Default  | Description                                                     |
     |------------------|------------------|----------|-----------------------------------------------------------------|
-    | `terrain`        | `str`, `Terrain` | by id    | name of a family, or a terrain of your own                      |
+    | `terrain`        | `str`, `Terrain` | by id    | name of a family, a terrain of your own, or a `TerrainDraw`     |
     | `render_mode`    | `str` or `None`  | `None`   | `"human"`, `"rgb_array"` or `"rgb_array_list"`                  |
     | `duration`       | `float`          | `10.0`   | simulated seconds that the muscles work                         |
     | `invalid_reward` | `float`          | `0.0`    | reward of a program that fails                                  |
@@ -185,7 +186,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
 
     def __init__(
         self,
-        terrain: str | Terrain = "Flat",
+        terrain: str | Terrain | TerrainDraw = "Flat",
         render_mode: str | None = None,
         duration: float = DURATION,
         invalid_reward: float = 0.0,
@@ -240,9 +241,9 @@ class SodaraceEnv(gym.Env[Observation, str]):
     def _choose_terrain(self, options: dict[str, Any]) -> tuple[Terrain, dict[str, Any]]:
         """The terrain of the episode that begins, and what there is to say about it besides its name."""
         if "terrain" in options:
-            if len(options) > 1 or not isinstance(options["terrain"], Terrain):
-                raise ValueError("options: expected a Terrain as 'terrain', and then no other option.")
-            return options["terrain"], {}
+            if len(options) > 1 or not isinstance(options["terrain"], (Terrain, TerrainDraw)):
+                raise ValueError("options: expected a Terrain or a TerrainDraw as 'terrain', and then no other option.")
+            return as_terrain(options["terrain"]), {}
         return self._source.drawn(options), {}
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:

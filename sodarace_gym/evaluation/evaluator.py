@@ -12,14 +12,14 @@ from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from sodarace_gym.arguments import checked_duration, checked_whole, shown
+from sodarace_gym.arguments import checked_duration, checked_whole
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.evaluation.parallel_map import ParallelMap
 from sodarace_gym.physics.constants import DURATION, MAX_SPEED, SETTLING_LIMIT
 from sodarace_gym.physics.robustness import design_digest, perturbed
 from sodarace_gym.physics.rollout import Rollout, roll_out
 from sodarace_gym.programs.program import compile_program
-from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.distribution import TerrainDraw, as_terrain
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import WalkerDesign
 
@@ -178,20 +178,24 @@ class Evaluator:
         self._programs.clear()
         self._rollouts.clear()
 
-    def evaluate(self, programs: Sequence[str], terrain: Terrain | str | Sequence[Terrain | str]) -> list[Evaluation]:
+    def evaluate(
+        self,
+        programs: Sequence[str],
+        terrain: Terrain | TerrainDraw | str | Sequence[Terrain | TerrainDraw | str],
+    ) -> list[Evaluation]:
         """Runs programs and the walkers they build.
 
         Args:
             programs: Program texts.
-            terrain: One terrain for all programs, or a sequence with one for each; a string is the name of a family, made
-                with seed 0.
+            terrain: One terrain for all programs, or a sequence with one for each: a Terrain, a TerrainDraw, or the name of
+                a family, made with seed 0.
 
         Returns:
             One evaluation per program, in order. A bad program yields an evaluation with an error; it never raises.
 
         Raises:
             TypeError: ``programs`` is a single text.
-            ValueError: The number of terrains is not that of the programs, or a terrain's name is unknown.
+            ValueError: The number of terrains is not that of the programs, or something names no terrain.
         """
         if isinstance(programs, str):
             raise TypeError("programs: expected a sequence of program texts, got one text; put it in a list.")
@@ -247,17 +251,17 @@ class Evaluator:
         _remember(self._programs, outcomes, min(self.cache_size, max(self.program_cache_size, len(outcomes))))
 
     @staticmethod
-    def _terrains(terrain: Terrain | str | Sequence[Terrain | str], count: int) -> list[Terrain]:
-        if isinstance(terrain, (Terrain, str)) or not isinstance(terrain, Iterable):
-            terrain = [terrain] * count
+    def _terrains(
+        terrain: Terrain | TerrainDraw | str | Sequence[Terrain | TerrainDraw | str], count: int
+    ) -> list[Terrain]:
+        if isinstance(terrain, (Terrain, TerrainDraw, str)) or not isinstance(terrain, Iterable):
+            return [as_terrain(terrain)] * count
         given = list(terrain)
-        for ground in given:
-            if not isinstance(ground, (Terrain, str)):
-                raise ValueError(f"terrain: expected a Terrain or the name of a family, got {shown(ground)}.")
         if len(given) != count:
             raise ValueError(f"terrain: expected one terrain or one for each of {count} programs, got {len(given)}.")
-        named = {name: make_terrain(name) for name in {ground for ground in given if isinstance(ground, str)}}
-        return [named[ground] if isinstance(ground, str) else ground for ground in given]
+        # What is named several times is made once. By text: a name may hold what has no hash.
+        named = {repr(ground): as_terrain(ground) for ground in given if not isinstance(ground, Terrain)}
+        return [ground if isinstance(ground, Terrain) else named[repr(ground)] for ground in given]
 
 
 _evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sodarace_gym.arguments import checked_whole, shown
+from sodarace_gym.arguments import checked_whole
 from sodarace_gym.physics.constants import DURATION, FRAME_RATE
 from sodarace_gym.physics.rollout import roll_out, world_arrays
 from sodarace_gym.rendering import camera
@@ -25,6 +25,7 @@ from sodarace_gym.rendering.drawing import (
     gait,
     visible_surface,
 )
+from sodarace_gym.terrains.distribution import TerrainDraw, as_terrain
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import WalkerDesign
 
@@ -217,12 +218,14 @@ def terrain_observation(terrain: Terrain, size: tuple[int, int]) -> Image:
     return to_image(canvas.finish())
 
 
-def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: float = DURATION) -> Image:
+def film_strip(
+    design: WalkerDesign, terrain: Terrain | TerrainDraw | str, n: int = 6, duration: float = DURATION
+) -> Image:
     """Draws a walk in one image: moments of it side by side, and below them the whole way with the walker at these moments.
 
     Args:
         design: The walker; it is simulated here.
-        terrain: The terrain.
+        terrain: The terrain, or what names one.
         n: Number of moments, evenly spread from the first to the last.
         duration: Time to walk, s.
 
@@ -233,8 +236,7 @@ def film_strip(design: WalkerDesign, terrain: Terrain, n: int = 6, duration: flo
         ValueError: ``n`` is less than 2, ``duration`` is not positive, or ``terrain`` is no terrain.
     """
     n = checked_whole("n", n, "at least 2 moments", least=2)
-    if not isinstance(terrain, Terrain):
-        raise ValueError(f"terrain: expected a Terrain, such as make_terrain('Flat'), got {shown(terrain)}.")
+    terrain = as_terrain(terrain)
     rollout = roll_out(design, terrain, duration, record=True)
     usable = _usable(design, terrain, rollout.trajectory)
     moments = np.linspace(0, len(usable) - 1, n).round().astype(int).tolist()

@@ -53,6 +53,21 @@ class TerrainDraw(NamedTuple):
         return make_terrain(self.family, self.seed, None if self.family in TERRAIN_NAMES else self.difficulty)
 
 
+def as_terrain(terrain: Terrain | TerrainDraw | str) -> Terrain:
+    """The terrain that a caller means: one itself, what names one, or the name of a family, made with seed 0.
+
+    Raises:
+        ValueError: It is none of these, or names no terrain.
+    """
+    if isinstance(terrain, Terrain):
+        return terrain
+    if isinstance(terrain, TerrainDraw):
+        return terrain.terrain()
+    if isinstance(terrain, str):
+        return make_terrain(terrain)
+    raise ValueError(f"terrain: expected a Terrain, a TerrainDraw or the name of a family, got {shown(terrain)}.")
+
+
 @dataclass(frozen=True)
 class TerrainDistribution:
     """Draws terrains: the family, then the seed, then the difficulty, each evenly from what is allowed.

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sodarace_gym.arguments import checked_seed
+from sodarace_gym.terrains.distribution import TerrainDraw
 from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
 
 
@@ -14,7 +16,7 @@ class TerrainSource:
     """What the arguments ``terrain``, ``terrain_seed`` and ``difficulty`` of an environment say.
 
     Args:
-        terrain: Name of a family, or a terrain.
+        terrain: Name of a family, a terrain, or a TerrainDraw, which is a family, a seed and a difficulty in one.
         terrain_seed: Seed of what is random in the family.
         difficulty: Of the family; None for its middle, or where it has none.
 
@@ -22,10 +24,19 @@ class TerrainSource:
         own: The terrain of every episode that does not ask for another.
 
     Raises:
-        ValueError: A name is unknown, a number is out of range, or a terrain is given with a seed or a difficulty.
+        ValueError: A name is unknown, a number is out of range, or a terrain or a draw is given with a seed or a difficulty.
     """
 
-    def __init__(self, terrain: str | Terrain, terrain_seed: int = 0, difficulty: float | None = None) -> None:
+    def __init__(
+        self, terrain: str | Terrain | TerrainDraw, terrain_seed: int = 0, difficulty: float | None = None
+    ) -> None:
+        if isinstance(terrain, TerrainDraw):
+            if difficulty is not None or checked_seed(terrain_seed) != 0:
+                name = "terrain_seed" if difficulty is None else "difficulty"
+                raise ValueError(f"{name}: a TerrainDraw brings its own; leave it out, or name a family instead.")
+            terrain_seed = terrain.seed
+            difficulty = None if terrain.family in TERRAIN_NAMES else terrain.difficulty
+            terrain = terrain.family
         self._draw = {"terrain_seed": terrain_seed, "difficulty": difficulty}
         self._family = None if isinstance(terrain, Terrain) else terrain
         if isinstance(terrain, Terrain):

@@ -48,6 +48,8 @@ class Terrain:
     goes on level. Keep what stands up or hangs down at least 1.4 units thick: the solid has a skin of that thickness
     (``2 * physics.constants.TERRAIN_RADIUS``), and a thinner wall is thicker than it is drawn and observed.
 
+    Terrains with equal names and polylines are equal.
+
     Attributes:
         name: The family it comes from.
         floor: Polyline, shape (points, 2), x non-decreasing (two points with equal x make a vertical face); solid below. It
@@ -111,6 +113,20 @@ class Terrain:
             raise ValueError(
                 f"ceiling: expected it at height {START_ROOM:g} or higher at x = 0, where walkers are put down, got {roof:g}."
             )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Terrain):
+            return NotImplemented
+        return self is other or self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    @property
+    def _compared(self) -> tuple[str, bytes, bytes]:
+        # Adding 0.0 makes negative zeros positive: equal numbers then have equal bytes.
+        roof = b"" if self.ceiling is None else (self.ceiling + 0.0).tobytes()
+        return self.name, (self.floor + 0.0).tobytes(), roof
 
     @property
     def key(self) -> tuple[bytes, bytes]:

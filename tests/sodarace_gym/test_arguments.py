@@ -59,12 +59,15 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "robustness": (lambda: Evaluator(robustness=1.5), "robustness: expected a number of copies, 0 or more, got 1.5"),
     "cache_size": (lambda: Evaluator(cache_size=None), "cache_size: .* got None"),
     "program_cache_size": (lambda: Evaluator(program_cache_size=-1), "program_cache_size: .* got -1"),
-    "a terrain for all": (lambda: Evaluator(1).evaluate(["x"], 5), "terrain: expected a Terrain or the name .* got 5"),
+    "a terrain for all": (
+        lambda: Evaluator(1).evaluate(["x"], 5),
+        "terrain: expected a Terrain, .* or the name .* got 5",
+    ),
     "a terrain for each": (lambda: Evaluator(1).evaluate(["x"], [None]), "terrain: expected a Terrain .* got None"),
     "num_envs": (lambda: SodaraceVectorEnv("3"), "num_envs: expected a whole number of at least 1, got '3'"),
     "per_env": (lambda: SodaraceVectorEnv(2, per_env=5), "per_env: expected a list with a dict for each of 2 .* got 5"),
     "actions": (lambda: stepped(SodaraceVectorEnv(2), None), "actions: expected a program for each of 2 .* got None"),
-    "terrain of a film strip": (lambda: film_strip(PAIR, "Gaps"), "terrain: expected a Terrain, .* got 'Gaps'"),
+    "terrain of a film strip": (lambda: film_strip(PAIR, 5), "terrain: expected a Terrain, .* got 5"),
     "max_tokens": (
         lambda: SequentialActions(SodaraceEnv(), 5.5),
         "max_tokens: expected a whole number from 2 to 40, got 5.5",

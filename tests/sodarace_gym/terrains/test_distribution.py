@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sodarace_gym.evaluation.evaluator import Evaluator
 from sodarace_gym.terrains.distribution import (
     SPLIT_DIFFICULTIES,
     SPLITS,
@@ -19,6 +21,7 @@ from sodarace_gym.terrains.distribution import (
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from tests.sodarace_gym.walkers import square
 
 NAMES = (*TERRAIN_NAMES, *FAMILIES)
 
@@ -76,6 +79,32 @@ def test_a_split_lists_the_same_terrains_for_everybody():
     assert [draw.family for draw in draws] == ["Gaps"] * 10 + ["Flat"] * 2
     assert terrain_split("test", ["Gaps", "Flat"]) == draws
     assert [draw for draw in terrain_split("test") if draw.family == "Gaps"] == draws[:10]
+
+
+def test_a_draw_is_taken_wherever_a_terrain_is():
+    draws = [TerrainDraw("Gaps", 5, 0.25), TerrainDraw("Bumpy", 3, 0.7), TerrainDraw("Flat", 0, 0.0)]
+    program = square().to_program()
+    with Evaluator(n_jobs=1, duration=1.0) as evaluator:
+        expected = evaluator.evaluate([program] * 3, [draw.terrain() for draw in draws])
+        assert evaluator.evaluate([program] * 3, draws) == expected
+        assert evaluator.evaluate([program] * 3, [draws[0], draws[1].terrain(), "Flat"]) == expected
+        assert evaluator.evaluate([program] * 2, draws[0]) == [expected[0]] * 2
+        for wrong in (TerrainDraw("Moon", 0, 0.0), [TerrainDraw("Gaps", [], 0.0)], TerrainDraw("Gaps", 0, "hard")):
+            with pytest.raises(ValueError, match=r"unknown terrain 'Moon'|seed: expected|difficulty: expected"):
+                evaluator.evaluate([program], wrong)
+    for draw in draws:
+        for name in ("Sodarace-Flat-v0", "SodaraceControl-Flat-v0"):
+            env = gym.make(f"sodarace_gym:{name}", terrain=draw).unwrapped
+            env.reset()
+            assert env.terrain == draw.terrain()
+    env = gym.make("sodarace_gym:Sodarace-Flat-v0").unwrapped
+    env.reset(options={"terrain": draws[0]})
+    assert env.terrain == draws[0].terrain()
+    env = gym.make("sodarace_gym:Sodarace-Flat-v0", terrain=draws[0]).unwrapped
+    env.reset(options={"terrain_seed": 6})
+    assert env.terrain == TerrainDraw("Gaps", 6, 0.25).terrain()
+    with pytest.raises(ValueError, match="terrain_seed: a TerrainDraw brings its own"):
+        gym.make("sodarace_gym:Sodarace-Flat-v0", terrain=draws[0], terrain_seed=4)
 
 
 @pytest.mark.parametrize(

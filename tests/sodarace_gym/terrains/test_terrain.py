@@ -202,6 +202,12 @@ def test_a_terrain_survives_json(tmp_path_factory, floor, ceiling, open_sky):
     terrain = Terrain("mine é", floor, None if open_sky else ceiling + np.array([0.0, 900.0]))
     again = Terrain.from_dict(json.loads(json.dumps(terrain.to_dict())))
     assert (again.name, again.key) == (terrain.name, terrain.key)
+    assert again == terrain
+    assert {again, terrain} == {terrain}
+    assert Terrain("other", terrain.floor, terrain.ceiling) != terrain
+    assert Terrain(terrain.name, terrain.floor - [0.0, 0.5], terrain.ceiling) != terrain
+    assert terrain.mirrored().mirrored() == terrain
+    assert terrain != "mine é"
     path = tmp_path_factory.getbasetemp() / "terrain.json"
     terrain.save(path)
     assert (Terrain.load(path).name, Terrain.load(path).key) == (terrain.name, terrain.key)
