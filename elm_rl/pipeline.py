@@ -28,6 +28,7 @@ from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.models.terrain_conditioning import DEFAULT_TERRAINS
 from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
 from elm_rl.report import ReportConfig, run_report
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, versions, write_json
 from elm_rl.runs.run_lock import opened_run
 from sodarace_gym.evaluation.evaluator import Evaluator
@@ -105,6 +106,7 @@ class PipelineConfig:
     """Show progress bars."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if self.preset not in PRESETS:
             raise ConfigError(f"There is no preset {self.preset!r}; the presets are {', '.join(PRESETS)}.")
 

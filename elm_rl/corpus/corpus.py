@@ -23,6 +23,7 @@ import pyarrow.parquet
 from datasets import Dataset, DatasetDict, Features, Value
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import (
     ADMITTED_FILE,
     explained_disk_errors,
@@ -58,6 +59,7 @@ class CorpusConfig:
     """Decides which lineages are held out."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         if not self.evolution:
             raise ConfigError(
                 "evolution is empty; name at least one evolution directory that 'elm-rl evolve' has written."

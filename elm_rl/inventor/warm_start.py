@@ -30,6 +30,7 @@ from elm_rl.models.terrain_conditioning import (
     weights_digest,
 )
 from elm_rl.models.tokenizer import encode_text, start_id
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_json, write_json
 from elm_rl.runs.run_lock import run_lock
 from sodarace_gym.evaluation.evaluator import Evaluator
@@ -71,6 +72,7 @@ class WarmStartConfig(TrainConfig):
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         super().__post_init__()
         if not self.terrains or len(set(self.terrains)) != len(self.terrains):
             raise ConfigError(f"terrains is {list(self.terrains)}; expected one or more names, each once.")

@@ -17,6 +17,7 @@ from elm_rl.errors import ConfigError
 from elm_rl.models.language_model import MODEL_SIZES, make_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, encode_text, start_id, train_tokenizer
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_json
 from elm_rl.runs.run_lock import run_lock
 
@@ -47,6 +48,7 @@ class PretrainConfig(TrainConfig):
     """Longest sequence in tokens; longer programs are left out."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         super().__post_init__()
         if self.size not in MODEL_SIZES:
             raise ConfigError(f"There is no model size {self.size!r}; the sizes are {', '.join(MODEL_SIZES)}.")

@@ -30,6 +30,7 @@ from elm_rl.mutation.examples import (
 )
 from elm_rl.mutation.language_model import write_mutation_format
 from elm_rl.mutation.patch import PatchError
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
 from elm_rl.runs.run_lock import run_lock
 
@@ -81,6 +82,10 @@ class MutationTrainingConfig(MutationModelConfig):
     until_iteration: int | None = None
     """Learn only from what was admitted up to this iteration; all of it when left out. A run that has gone on with the
     model it trained can then train the same one again."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        take_paths(self)
 
 
 def run_mutation_training(config: MutationTrainingConfig) -> TrainResult:

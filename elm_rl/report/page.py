@@ -11,6 +11,7 @@ from elm_rl.errors import ElmError
 from elm_rl.judging.terrain_matrix import SURE_PERCENT
 from elm_rl.report.figures import MISSING, figure, matrices_of, part, table, terrains_of
 from elm_rl.report.gallery import GENERATOR_NAMES, draw_pictures
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, write_text
 from elm_rl.runs.run_lock import run_lock
 
@@ -25,6 +26,9 @@ class ReportConfig:
 
     run: Path
     """Folder of a finished ``elm-rl pipeline`` run."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
 
 
 def run_report(config: ReportConfig) -> Path:

@@ -21,7 +21,7 @@ from sodarace_gym.terrains.distribution import (
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
-from tests.sodarace_gym.walkers import square
+from tests.sodarace_gym.sample_walkers import square
 
 NAMES = (*TERRAIN_NAMES, *FAMILIES)
 
