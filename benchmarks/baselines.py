@@ -14,7 +14,8 @@ import numpy as np
 
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.inventor.ppo import load_policy
-from elm_rl.models.language_model import load_language_model, sample_completions
+from elm_rl.models.language_model import load_language_model
+from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.mutation.gp.operator import GPMutation
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator

@@ -24,7 +24,8 @@ from tqdm import tqdm
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.evolution.state import COUNTS, EvolutionState, operator_figures
-from elm_rl.mutation.operator import Child, MutationOperator
+from elm_rl.mutation.operator import Child, MutationOperator, ParentReader
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog
@@ -75,6 +76,7 @@ class EvolveConfig:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        take_paths(self)
         _one_of("seeds", self.seeds, SEED_NAMES)
         _one_of("terrain", (self.terrain,), ALL_TERRAIN_NAMES)
         for name in ("seeds", "operators"):
@@ -179,7 +181,8 @@ def run_evolution(
         The archives and the summary, which is also written to ``summary.json``.
 
     Raises:
-        ElmError: a folder that cannot be used, other operators before a phase is done, a full disk.
+        ElmError: a folder that cannot be used or that another process writes to, other operators before a phase is done,
+            an operator that reads none of the seeds or does not give one child a parent, a full disk.
     """
     names = [operator.name for operator in operators]
     if len(names) != len(config.operators) or len(set(names)) != len(names):
@@ -188,6 +191,9 @@ def run_evolution(
         )
     terrain = make_terrain(config.terrain)
     seeds = {name: load_seed(name) for name in config.seeds}
+    for operator in operators:
+        if isinstance(operator, ParentReader):
+            operator.check_parents(list(seeds.values()))
     with (
         opened_run(config.out, config, resume=resume, may_change=_MAY_CHANGE) as resuming,
         EvolutionState(config.out, config.seeds, config.seed) as state,
@@ -330,6 +336,11 @@ def _breed(
         slots = [slot for slot in range(batch_size) if choices[slot] == number]
         if slots:
             made = operator.mutate([parents[slot][1] for slot in slots], state.rng)
+            if len(made) != len(slots):
+                raise ElmError(
+                    f"The operator '{operator.name}' gave {len(made)} children of {len(slots)} parents; expected one of "
+                    "each, in order, with program=None where it made none."
+                )
             children.update(zip(slots, made, strict=True))
     return [
         _Birth(archive_of[slot], parents[slot][0], operators[choices[slot]].name, children[slot])
@@ -349,7 +360,7 @@ def _select(
         of_operator = counts[birth.operator]
         of_operator["proposed"] += 1
         if evaluation is None or birth.child.program is None:
-            errors["not_applied"] += 1
+            errors[birth.child.failure] += 1
             continue
         of_operator["applied"] += 1
         state.evaluations += 1

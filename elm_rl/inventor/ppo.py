@@ -25,7 +25,8 @@ from elm_rl.inventor.monitor import Best, Budget, FinetuneMonitor
 from elm_rl.inventor.reward import ProgramReward, RewardScale, TerrainReward, reward_scales
 from elm_rl.inventor.trainer import PPOSettings, TerrainPPOTrainer
 from elm_rl.judging.rollouts import ProgramEvaluator, rollouts
-from elm_rl.models.language_model import load_language_model, load_policy, sample_completions, save_language_model
+from elm_rl.models.language_model import load_language_model, load_policy, save_language_model
+from elm_rl.models.sampling import sample_completions
 from elm_rl.models.terrain_conditioning import (
     DEFAULT_PREFIX_LENGTH,
     DEFAULT_TERRAINS,
@@ -37,6 +38,7 @@ from elm_rl.models.terrain_conditioning import (
     weights_digest,
 )
 from elm_rl.models.tokenizer import decode_program, encode_text, start_id
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_json, to_json, write_json
 from elm_rl.runs.run_lock import run_lock
 from sodarace_gym.evaluation.evaluator import Evaluator
@@ -102,6 +104,7 @@ class FinetuneConfig(FinetuneSettings):
     """Threads that evaluate; -1 for one a core."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         super().__post_init__()
         if len(set(self.terrains)) != len(self.terrains) or not self.terrains:
             raise ConfigError(f"terrains is {list(self.terrains)}; expected one or more names, each once.")

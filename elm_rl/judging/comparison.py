@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.judging.rollouts import ProgramEvaluator, Scored, rollouts
 from elm_rl.judging.terrain_matrix import diagonal_support, is_conditional
-from elm_rl.models.language_model import sample_completions
+from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
 
 BLIND = ("corpus", "stage2")

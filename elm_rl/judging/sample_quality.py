@@ -21,8 +21,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.state import MEASURES, make_archive
-from elm_rl.models.language_model import load_language_model, sample_completions
+from elm_rl.models.language_model import load_language_model
+from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
+from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import write_json
 from elm_rl.runs.run_lock import file_lock
 from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
@@ -70,6 +72,7 @@ class SampleConfig:
     """With --measure: threads that evaluate; -1 for one a core."""
 
     def __post_init__(self) -> None:
+        take_paths(self)
         for name in ("count", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more.")

@@ -1,8 +1,8 @@
 """Language models over programs.
 
-`tokenizer` makes programs tokens. `language_model` has the sizes, and how models are saved, loaded and sampled;
-`terrain_conditioning` tells a model which terrain to write for. `supervised_training` is the loop of every supervised stage,
-and `pretraining` is stage 2.
+`tokenizer` makes programs tokens. `language_model` has the sizes, and how models are saved and loaded,
+`sampling` how they write; `terrain_conditioning` tells a model which terrain to write for. `supervised_training` is the loop of
+every supervised stage, and `pretraining` is stage 2.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from elm_rl.models.language_model import load_language_model as load_language_model
     from elm_rl.models.language_model import load_policy as load_policy
     from elm_rl.models.language_model import make_model as make_model
-    from elm_rl.models.language_model import sample_completions as sample_completions
     from elm_rl.models.language_model import save_language_model as save_language_model
     from elm_rl.models.pretraining import PretrainConfig as PretrainConfig
     from elm_rl.models.pretraining import run_pretrain as run_pretrain
+    from elm_rl.models.sampling import sample_answers as sample_answers
+    from elm_rl.models.sampling import sample_completions as sample_completions
     from elm_rl.models.supervised_training import Example as Example
     from elm_rl.models.supervised_training import TrainConfig as TrainConfig
     from elm_rl.models.supervised_training import TrainResult as TrainResult
@@ -38,11 +39,11 @@ __getattr__, __dir__ = lazy_names(
             "MODEL_SIZES",
             "load_language_model",
             "make_model",
-            "sample_completions",
             "load_policy",
             "save_language_model",
         ],
         "pretraining": ["PretrainConfig", "run_pretrain"],
+        "sampling": ["sample_answers", "sample_completions"],
         "supervised_training": ["Example", "TrainConfig", "TrainResult", "train_causal_lm"],
         "terrain_conditioning": ["TerrainLlamaConfig", "TerrainLlamaForCausalLM", "condition"],
         "tokenizer": ["decode_program", "encode_text", "train_tokenizer"],

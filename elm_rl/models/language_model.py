@@ -1,4 +1,4 @@
-"""The small language model over walker programs: its sizes, how it is saved, loaded and sampled.
+"""The small language model over walker programs: its sizes, how it is saved and loaded.
 
 Everything is a plain ``transformers`` object: a saved folder loads with ``AutoModelForCausalLM.from_pretrained`` and
 ``AutoTokenizer.from_pretrained``, without this package unless the model is conditioned on terrains.
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -28,7 +27,7 @@ from transformers.utils import logging
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM  # importing it also tells transformers of it
-from elm_rl.models.tokenizer import DEFAULT_CONTEXT, start_id
+from elm_rl.models.tokenizer import DEFAULT_CONTEXT, encode_text
 from elm_rl.runs.run_directory import explained_disk_errors
 
 
@@ -124,7 +123,8 @@ def load_language_model(name_or_path: str | Path) -> tuple[PreTrainedModel, PreT
         The model in evaluation mode, and its tokenizer with a padding token.
 
     Raises:
-        ElmError: The folder or a file in it is missing or damaged, or the weights do not fit the configuration.
+        ElmError: The folder or a file in it is missing or damaged, there is no tokenizer, or the weights do
+            not fit the configuration.
     """
     name = str(name_or_path)
     folder = Path(name).expanduser()
@@ -157,6 +157,12 @@ def load_language_model(name_or_path: str | Path) -> tuple[PreTrainedModel, PreT
         # transformers would fill these with random numbers and only log a warning.
         missing = sorted(info["missing_keys"])
         raise ElmError(f"The model '{name}' lacks {len(missing)} tensors, such as {missing[0]}; train it again.")
+    if not encode_text(tokenizer, "x = 1\n"):
+        # Without its files transformers makes a tokenizer that knows no word, and says nothing.
+        raise ElmError(
+            f"There is no tokenizer with the model '{name}' (tokenizer.json or the like): a program gives no tokens; put "
+            "its files beside the weights."
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     model.eval()
@@ -183,126 +189,6 @@ def load_policy(
             "for; use the same terrains in the same order."
         )
     return policy, tokenizer
-
-
-@torch.inference_mode()
-def sample_completions(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    batch_size: int = 64,
-) -> list[list[int]]:
-    """Samples one continuation for every prompt.
-
-    Our own loop instead of ``model.generate`` for three reasons: rows that reached their end leave the batch, which
-    halves the work because programs differ in length; sample ``i`` depends on ``seed`` and ``i`` alone and not on its
-    neighbours in the batch; and torch's global generator is not touched.
-
-    Args:
-        model: Any causal language model.
-        tokenizer: Gives the end, padding and beginning tokens; the latter two and ``<sep>`` are never sampled.
-        prompts: Token ids of each prompt, at least one each; they may differ in length and hold terrain ids.
-        max_new_tokens: A continuation that has not ended by then is cut there. Prompt and continuation together stop
-            at the model's context length.
-        temperature: Divides the logits; 0 always takes the likeliest token.
-        top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
-        seed: Seed of all random choices.
-        batch_size: Prompts that run together.
-
-    Returns:
-        One list of token ids per prompt, in order, without the prompt and without the end token.
-
-    Raises:
-        ConfigError: A setting is out of range, or a prompt is empty or fills the model's context.
-    """
-    if temperature < 0 or not 0 < top_p <= 1 or batch_size < 1 or max_new_tokens < 1:
-        raise ConfigError(
-            "Sampling needs temperature >= 0, 0 < top_p <= 1, batch_size >= 1 and max_new_tokens >= 1, but got "
-            f"{temperature}, {top_p}, {batch_size} and {max_new_tokens}."
-        )
-    context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
-    longest = max((len(prompt) for prompt in prompts), default=1)
-    if any(len(prompt) == 0 for prompt in prompts) or longest >= context:
-        raise ConfigError(f"Every prompt needs between 1 and {context - 1} tokens for this model; shorten the prompts.")
-    was_training = model.training
-    model.eval()
-    # One row of random numbers per sample, drawn before any batching, makes a sample independent of the batch size.
-    noise = np.random.default_rng(seed).random((len(prompts), max_new_tokens))
-    completions: list[list[int]] = []
-    for begin in range(0, len(prompts), batch_size):
-        batch = [list(prompt) for prompt in prompts[begin : begin + batch_size]]
-        steps = min(max_new_tokens, context - max(map(len, batch)))
-        draws = torch.from_numpy(noise[begin : begin + batch_size, :steps])
-        completions += _sample_batch(model, tokenizer, batch, draws, temperature, top_p)
-    model.train(was_training)
-    return completions
-
-
-def _sample_batch(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[list[int]],
-    draws: torch.Tensor,
-    temperature: float,
-    top_p: float,
-) -> list[list[int]]:
-    """Continues ``prompts`` together; ``draws`` is (batch, steps) uniform numbers, one per token to sample."""
-    device = model.device
-    width = max(map(len, prompts))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else start_id(tokenizer)
-    ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    specials = {tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id} - {None, tokenizer.eos_token_id}
-    banned = torch.tensor(sorted(specials), dtype=torch.long, device=device)
-    draws = draws.to(device)
-    rows = torch.arange(len(prompts), device=device)  # which prompt each row still in the batch belongs to
-    output = torch.full((len(prompts), draws.shape[1]), -1, dtype=torch.long, device=device)
-    cache = None
-    for step in range(draws.shape[1]):
-        result = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache = result.past_key_values
-        logits = result.logits[:, -1].float()
-        logits[:, banned] = -torch.inf
-        ids = _choose(logits, draws[rows, step], temperature, top_p)
-        alive = ids != tokenizer.eos_token_id
-        output[rows[alive], step] = ids[alive]
-        ids, positions = ids[:, None], positions[:, -1:] + 1
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        if not bool(alive.all()):
-            keep = alive.nonzero()[:, 0]
-            if len(keep) == 0:
-                break
-            rows, ids, positions, mask = rows[keep], ids[keep], positions[keep], mask[keep]
-            cache.batch_select_indices(keep)
-    return [[token for token in row if token >= 0] for row in output.tolist()]
-
-
-def _choose(logits: torch.Tensor, draws: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """One token per row, by inverting the cumulative distribution of (batch, vocabulary) logits at (batch,) draws."""
-    if temperature == 0:
-        return logits.argmax(dim=-1)
-    # Sorted, so that top_p is a cut; in float64, so that the last tokens of a large vocabulary keep their share.
-    probabilities, order = torch.softmax(logits.double() / temperature, dim=-1).sort(
-        dim=-1, descending=True, stable=True
-    )
-    cumulative = probabilities.cumsum(dim=-1)
-    kept = (cumulative - probabilities < top_p).sum(dim=-1, keepdim=True)
-    target = draws[:, None] * cumulative.gather(1, kept - 1)
-    index = torch.searchsorted(cumulative, target, right=True).clamp(max=kept - 1)
-    return order.gather(1, index)[:, 0]
 
 
 @contextmanager

@@ -96,8 +96,9 @@ def decode_program(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> st
         ids: Token ids, with or without the beginning of the sequence.
     """
     words = [int(i) for i in ids if i < len(tokenizer)]
-    if words and words[0] == start_id(tokenizer):
+    if words and words[0] in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         words = words[1:]  # some models begin with their end token, which must not end the text at once
     if tokenizer.eos_token_id in words:
         words = words[: words.index(tokenizer.eos_token_id)]
-    return str(tokenizer.decode(words, skip_special_tokens=True))
+    # Some tokenizers otherwise join what stands apart in a program, such as "x ,".
+    return str(tokenizer.decode(words, skip_special_tokens=True, clean_up_tokenization_spaces=False))

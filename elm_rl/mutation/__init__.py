@@ -1,6 +1,7 @@
 """Mutation operators, all behind the interface of :mod:`elm_rl.mutation.operator`.
 
 `gp` edits syntax trees. `language_model` asks a model for the child; `examples` has the layouts it is asked and trained in,
+`answers` finds the program in what pretrained models say,
 `patch` and `line_matching` read the diffs it writes, and `training` trains one on a run's own history.
 """
 

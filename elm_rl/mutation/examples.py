@@ -138,7 +138,9 @@ def format_example(parent: str, message: str, child: str, format: str, layout: s
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, parent: str, message: str, format: str, layout: str) -> list[int]:
     """Token ids of the question: what change is to be made to which program."""
     if layout == PLAIN:
-        return _ids(tokenizer, _plain_prompt(parent, message, format))
+        # With what the tokenizer begins every text with: models that expect it do much worse without.
+        ids = list(tokenizer.encode(_plain_prompt(parent, message, format)))
+        return ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] else ids
     bos, sep = int(tokenizer.bos_token_id or 0), int(tokenizer.sep_token_id or 0)
     return [bos, *_ids(tokenizer, parent), sep, *_ids(tokenizer, message), sep]
 
@@ -154,13 +156,6 @@ def encode_example(
     completion = write_completion(example.parent, example.child, format)
     prompt = encode_prompt(tokenizer, example.parent, example.message, format, TOKENS)
     return prompt, [*_ids(tokenizer, completion), int(tokenizer.eos_token_id or 0)]
-
-
-def decode_completion(completion: str, layout: str) -> str:
-    """What a model wrote, without the fence that closes it in the layout ``plain``."""
-    if layout == PLAIN:
-        return completion.split(f"\n{_FENCE}", 1)[0].removesuffix(_FENCE)
-    return completion
 
 
 def check_format(format: str) -> None:

@@ -9,18 +9,19 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.language_model import load_language_model, sample_completions
+from elm_rl.models.language_model import load_language_model
+from elm_rl.models.sampling import Completion, context_length, sample_answers
 from elm_rl.models.tokenizer import decode_program
+from elm_rl.mutation.answers import find_answer
 from elm_rl.mutation.examples import (
     FORMATS,
     PLAIN,
     TOKENS,
     WHOLE,
-    decode_completion,
     encode_prompt,
     read_completion,
 )
-from elm_rl.mutation.operator import Child, draw_message
+from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG, Child, draw_message
 from elm_rl.mutation.patch import PatchError
 from elm_rl.runs.run_directory import explained_disk_errors, read_json, write_json
 
@@ -40,13 +41,15 @@ class LanguageModelMutation:
             the model was trained for, and ``whole`` for models that do not say.
         temperature: Divides the logits; higher is bolder, and more often invalid.
         top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
-        max_new_tokens: Longest answer in tokens.
+        max_new_tokens: Longest answer in tokens; a longer one is cut, and gives no child. By default 256 for a folder as
+            above, and for other models, whose tokenizers need several times as many for a program, what the context allows
+            up to twice the question.
         batch_size: Programs that are written side by side.
         name: Name of the operator in records and tables.
 
     Raises:
         ConfigError: A setting is out of range.
-        ElmError: The model cannot be loaded.
+        ElmError: The model cannot be loaded, or it and its tokenizer cannot read and write programs.
     """
 
     def __init__(
@@ -56,13 +59,18 @@ class LanguageModelMutation:
         *,
         temperature: float = 0.7,
         top_p: float = 1.0,
-        max_new_tokens: int = 256,
+        max_new_tokens: int | None = None,
         batch_size: int = 64,
         name: str = "language_model",
     ) -> None:
         if format is not None and format not in FORMATS:
             raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}.")
-        if temperature < 0 or not 0 < top_p <= 1 or max_new_tokens < 1 or batch_size < 1:
+        if (
+            temperature < 0
+            or not 0 < top_p <= 1
+            or (max_new_tokens is not None and max_new_tokens < 1)
+            or batch_size < 1
+        ):
             raise ConfigError(
                 "Expected temperature >= 0, 0 < top_p <= 1 and positive max_new_tokens and batch_size; got "
                 f"{temperature}, {top_p}, {max_new_tokens} and {batch_size}."
@@ -73,11 +81,31 @@ class LanguageModelMutation:
         self._model, self._tokenizer = load_language_model(model)
         trained = read_mutation_format(Path(model))
         self._layout = PLAIN if trained is None else TOKENS
+        self._source = str(model)
+        self._context = context_length(self._model)
+        _check_tokenizer(self._source, self._model, self._tokenizer)
         self.format = format or trained or WHOLE
         self._temperature = temperature
         self._top_p = top_p
-        self._max_new_tokens = max_new_tokens
+        self._max_new_tokens = max_new_tokens or (256 if self._layout == TOKENS else self._context)
         self._batch_size = batch_size
+
+    def check_parents(self, programs: Sequence[str]) -> None:
+        """Whether the model's context holds any of some programs with an answer.
+
+        Raises:
+            ElmError: It holds none.
+        """
+        question = min(
+            len(encode_prompt(self._tokenizer, program, COMMIT_MESSAGES[0][0], self.format, self._layout))
+            for program in programs
+        )
+        if 2 * question > self._context:
+            raise ElmError(
+                f"The model '{self._source}' reads {self._context} tokens, and the shortest of the programs to begin with "
+                f"takes {question} with its question and as many for an answer; use a model that reads {2 * question} or "
+                "more."
+            )
 
     def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
         """Makes one child per parent.
@@ -92,18 +120,17 @@ class LanguageModelMutation:
         """
         messages = [draw_message(rng) for _ in parents]
         seed = int(rng.integers(2**63))
-        context = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
         prompts = [
             encode_prompt(self._tokenizer, parent, message, self.format, self._layout)
             for parent, message in zip(parents, messages, strict=True)
         ]
         # Half of what is left must do for the answer, or it would only be cut off.
-        fitting = [i for i, prompt in enumerate(prompts) if 2 * len(prompt) <= context]
-        children = [Child(None, self.name, message, applied=False) for message in messages]
+        fitting = [i for i, prompt in enumerate(prompts) if 2 * len(prompt) <= self._context]
+        children = [Child(None, self.name, message, applied=False, failure=TOO_LONG) for message in messages]
         if fitting:
             # A child is seldom much longer than its parent: what has not ended by then has lost its way.
             longest = max(len(prompts[i]) for i in fitting)
-            answers = sample_completions(
+            answers = sample_answers(
                 self._model,
                 self._tokenizer,
                 [prompts[i] for i in fitting],
@@ -113,18 +140,45 @@ class LanguageModelMutation:
                 seed=seed,
                 batch_size=self._batch_size,
             )
-            for i, ids in zip(fitting, answers, strict=True):
-                children[i] = self._child(parents[i], messages[i], decode_program(self._tokenizer, ids))
+            for i, answer in zip(fitting, answers, strict=True):
+                children[i] = self._child(parents[i], messages[i], answer)
         return children
 
-    def _child(self, parent: str, message: str, answer: str) -> Child:
-        completion = decode_completion(answer, self._layout)
+    def _child(self, parent: str, message: str, answer: Completion) -> Child:
+        completion, complete = decode_program(self._tokenizer, answer.ids), answer.ended
+        if self._layout == PLAIN:
+            completion, complete = find_answer(completion, self.format, ended=answer.ended)
         diff = None if self.format == WHOLE else completion
+        if not complete:
+            return Child(None, self.name, message, diff=diff, applied=False, failure=CUT)
         try:
             program = read_completion(parent, completion, self.format)
         except PatchError:
             return Child(None, self.name, message, diff=diff, applied=False)
         return Child(program, self.name, message, diff=diff)
+
+
+_PROBE = 'def f(X):\n    y = [X + 1.5, "a"]\n    return y'
+
+
+def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Whether a program survives a tokenizer, and whether the model knows all its tokens.
+
+    Raises:
+        ElmError: One of the two is not so.
+    """
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise ElmError(
+            f"The tokenizer of '{name}' has {len(tokenizer)} tokens and its model knows {known}; they do not belong "
+            "together, so give the model its own tokenizer."
+        )
+    again = decode_program(tokenizer, tokenizer.encode(_PROBE, add_special_tokens=False))
+    if again.strip() != _PROBE:
+        raise ElmError(
+            f"The tokenizer of '{name}' turns the program {_PROBE!r} into {again.strip()[:80]!r}; use a model whose "
+            "tokenizer keeps case, spaces and line ends."
+        )
 
 
 def read_mutation_format(folder: Path) -> str | None:

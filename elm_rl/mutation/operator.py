@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,10 @@ COMMIT_MESSAGES: tuple[tuple[str, float], ...] = (
 )
 
 
+NOT_APPLIED, CUT, TOO_LONG = FAILURES = ("not_applied", "cut", "parent_too_long")
+"""Why there is no child: the output gives no program; it was cut at a limit; the operator could not read so long a parent."""
+
+
 @dataclass(frozen=True)
 class Child:
     """What became of one parent.
@@ -31,6 +35,7 @@ class Child:
         message: The commit message, one of :data:`COMMIT_MESSAGES`.
         diff: The patch as the operator wrote it, for operators that write patches.
         applied: Whether the operator's output could be turned into a program; False exactly when ``program`` is None.
+        failure: What went wrong where ``program`` is None, as it is counted among a run's errors.
     """
 
     program: str | None
@@ -38,6 +43,7 @@ class Child:
     message: str
     diff: str | None = None
     applied: bool = True
+    failure: str = NOT_APPLIED
 
 
 class MutationOperator(Protocol):
@@ -47,6 +53,15 @@ class MutationOperator(Protocol):
 
     def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
         """Makes exactly one child per parent, in the same order, all randomness from ``rng``."""
+        ...
+
+
+@runtime_checkable
+class ParentReader(Protocol):
+    """An operator that cannot read every program, and says so before a run begins."""
+
+    def check_parents(self, programs: Sequence[str]) -> None:
+        """Raises ElmError when it could read none of ``programs``."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Run directories: what a stage leaves on disk, and how it survives being killed.
 
-`run_directory` opens folders and writes files whole or not at all, `checkpoint` keeps what a resumed run continues from, and
+`run_directory` opens folders and writes files whole or not at all, `run_lock` gives them one writer at a time (`os_lock` is
+the system's part of it), `path_settings` takes paths as text, `checkpoint` keeps what a resumed run continues from, and
 `tensorboard` logs scalars.
 """
 

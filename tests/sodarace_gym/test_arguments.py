@@ -63,7 +63,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Evaluator(1).evaluate(["x"], 5),
         "terrain: expected a Terrain, .* or the name .* got 5",
     ),
-    "a terrain for each": (lambda: Evaluator(1).evaluate(["x"], [None]), "terrain: expected a Terrain .* got None"),
+    "a terrain for each": (lambda: Evaluator(1).evaluate(["x"], [None]), "terrain: expected a Terrain, .* got None"),
     "num_envs": (lambda: SodaraceVectorEnv("3"), "num_envs: expected a whole number of at least 1, got '3'"),
     "per_env": (lambda: SodaraceVectorEnv(2, per_env=5), "per_env: expected a list with a dict for each of 2 .* got 5"),
     "actions": (lambda: stepped(SodaraceVectorEnv(2), None), "actions: expected a program for each of 2 .* got None"),

@@ -192,6 +192,16 @@ def test_thousands_of_improvements_rebuild_to_the_last_bit(tmp_path: Path) -> No
     assert_same_archive(result.archives["square"], rebuild_archives(records, ["square"])["square"])
 
 
+@pytest.mark.parametrize("count", [0, 3, 5])
+def test_operator_that_miscounts_its_children_is_named(tmp_path: Path, count: int) -> None:
+    class Miscounting(ToyOperator):
+        def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
+            return super().mutate([*parents, *parents][:count], rng)
+
+    with pytest.raises(ElmError, match=rf"'toy' gave {count} children of 4 parents; expected one of each"):
+        evolve(toy_config(tmp_path, batch_size=4), Miscounting(anywhere))
+
+
 def test_only_new_niches_and_improvements_are_admitted_in_order(tmp_path: Path) -> None:
     script = iter(
         [

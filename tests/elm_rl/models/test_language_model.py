@@ -23,9 +23,9 @@ from elm_rl.models.language_model import (
     MODEL_SIZES,
     load_language_model,
     make_model,
-    sample_completions,
     save_language_model,
 )
+from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import SPECIAL_TOKENS, decode_program, encode_text, start_id, train_tokenizer
 
 

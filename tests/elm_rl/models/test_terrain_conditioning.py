@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.language_model import load_policy, sample_completions, save_language_model
+from elm_rl.models.language_model import load_policy, save_language_model
+from elm_rl.models.sampling import sample_completions
 from elm_rl.models.terrain_conditioning import (
     CODE_SPREAD,
     DEFAULT_TERRAINS,

@@ -15,6 +15,7 @@ import torch
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.models.language_model import load_language_model, make_model, save_language_model
+from elm_rl.models.sampling import Completion
 from elm_rl.models.tokenizer import train_tokenizer
 from elm_rl.mutation import language_model, training
 from elm_rl.mutation.examples import (
@@ -131,11 +132,11 @@ def test_answers_become_children_or_failures(
     operator = LanguageModelMutation(trained, "search_replace")
     answers = [write_completion(example.parent, example.child, "search_replace"), "no block at all", ""]
 
-    def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[list[int]]:
+    def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[Completion]:
         assert len(prompts) == 3
-        return [tokenizer.encode(answer, add_special_tokens=False) for answer in answers]
+        return [Completion(tokenizer.encode(answer, add_special_tokens=False), True) for answer in answers]
 
-    monkeypatch.setattr(language_model, "sample_completions", sample)
+    monkeypatch.setattr(language_model, "sample_answers", sample)
     # A parent that does not fit the model's context is never asked about, and keeps its place.
     parents = [example.parent, "x = 1\n" * 300, example.parent, example.parent]
     good, long, bad, empty = operator.mutate(parents, np.random.default_rng(0))
@@ -153,11 +154,12 @@ def test_a_model_of_others_is_asked_in_plain_text(
     operator = LanguageModelMutation(tmp_path)
     seen: list[str] = []
 
-    def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[list[int]]:
+    def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[Completion]:
         seen.extend(tokenizer.decode(prompt) for prompt in prompts)
-        return [tokenizer.encode("x = 1\n```\nThat was it.", add_special_tokens=False) for _ in prompts]
+        ids = tokenizer.encode("x = 1\n```\nThat was it.", add_special_tokens=False)
+        return [Completion(ids, False) for _ in prompts]
 
-    monkeypatch.setattr(language_model, "sample_completions", sample)
+    monkeypatch.setattr(language_model, "sample_answers", sample)
     (child,) = operator.mutate([triples[0].parent], np.random.default_rng(0))
     assert operator.format == "whole"
     assert child.program == "x = 1\n"

@@ -340,7 +340,8 @@ def stages(inputs: Path, out: Path) -> dict[str, Callable[[], Any]]:
 def test_every_stage_is_refused_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from elm_rl.corpus.corpus import CorpusConfig, run_corpus
     from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
-    from elm_rl.models.language_model import make_model, save_language_model, train_tokenizer
+    from elm_rl.models.language_model import make_model, save_language_model
+    from elm_rl.models.tokenizer import train_tokenizer
 
     inputs, out = tmp_path / "inputs", tmp_path / "out"
     run_evolve(

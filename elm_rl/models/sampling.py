@@ -1,0 +1,212 @@
+"""Sampling from causal language models, ours and others': many prompts together, each with random numbers of its own.
+
+Our own loop instead of ``model.generate`` for three reasons: rows that reached their end leave the batch, which halves
+the work because programs differ in length; sample ``i`` depends on the seed and ``i`` alone and not on its neighbours in
+the batch; and torch's global generator is not touched.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from elm_rl.errors import ConfigError
+
+
+class Completion(NamedTuple):
+    """What a model wrote.
+
+    Attributes:
+        ids: Token ids, without the prompt and without the end token.
+        ended: Whether the model ended it; False where it was cut at a limit.
+    """
+
+    ids: list[int]
+    ended: bool
+
+
+def context_length(model: PreTrainedModel) -> int:
+    """The most tokens, prompt and completion together, that a model reads."""
+    return getattr(model.config, "max_position_embeddings", None) or 1 << 30
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The tokens that end a text: the tokenizer's, and the marks that the model's own settings name; there may be none."""
+    named: set[Any] = set()
+    for settings in (model.config, getattr(model, "generation_config", None)):
+        value = getattr(settings, "eos_token_id", None)
+        named.update(value if isinstance(value, list | tuple) else [value])
+    # Settings that were never set name some id of another vocabulary: an ordinary word here.
+    found = named & set(tokenizer.added_tokens_decoder)
+    return found if tokenizer.eos_token_id is None else {*found, int(tokenizer.eos_token_id)}
+
+
+def sample_completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> list[list[int]]:
+    """The token ids of `sample_answers`, which explains the arguments and errors, whether ended or cut."""
+    answers = sample_answers(
+        model,
+        tokenizer,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    return [answer.ids for answer in answers]
+
+
+@torch.inference_mode()
+def sample_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 64,
+) -> list[Completion]:
+    """Samples one continuation for every prompt.
+
+    Args:
+        model: Any causal language model; one that keeps no keys and values between its steps reads all anew at each.
+        tokenizer: Gives the end, padding and beginning tokens; the latter two and ``<sep>`` are never sampled.
+        prompts: Token ids of each prompt, at least one each; they may differ in length and hold terrain ids.
+        max_new_tokens: A continuation that has not ended by then is cut there. Prompt and continuation together stop
+            at the model's context length.
+        temperature: Divides the logits; 0 always takes the likeliest token.
+        top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
+        seed: Seed of all random choices.
+        batch_size: Prompts that run together.
+
+    Returns:
+        One completion per prompt, in order. Where neither tokenizer nor model has an end token, all are cut.
+
+    Raises:
+        ConfigError: A setting is out of range, or a prompt is empty or fills the model's context.
+    """
+    if temperature < 0 or not 0 < top_p <= 1 or batch_size < 1 or max_new_tokens < 1:
+        raise ConfigError(
+            "Sampling needs temperature >= 0, 0 < top_p <= 1, batch_size >= 1 and max_new_tokens >= 1, but got "
+            f"{temperature}, {top_p}, {batch_size} and {max_new_tokens}."
+        )
+    context = context_length(model)
+    longest = max((len(prompt) for prompt in prompts), default=1)
+    if any(len(prompt) == 0 for prompt in prompts) or longest >= context:
+        raise ConfigError(f"Every prompt needs between 1 and {context - 1} tokens for this model; shorten the prompts.")
+    was_training = model.training
+    model.eval()
+    # One row of random numbers per sample, drawn before any batching, makes a sample independent of the batch size.
+    noise = np.random.default_rng(seed).random((len(prompts), max_new_tokens))
+    completions: list[Completion] = []
+    for begin in range(0, len(prompts), batch_size):
+        batch = [list(prompt) for prompt in prompts[begin : begin + batch_size]]
+        steps = min(max_new_tokens, context - max(map(len, batch)))
+        draws = torch.from_numpy(noise[begin : begin + batch_size, :steps])
+        completions += _sample_batch(model, tokenizer, batch, draws, temperature, top_p)
+    model.train(was_training)
+    return completions
+
+
+def _sample_batch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    draws: torch.Tensor,
+    temperature: float,
+    top_p: float,
+) -> list[Completion]:
+    """Continues ``prompts`` together; ``draws`` is (batch, steps) uniform numbers, one per token to sample."""
+    device = model.device
+    width = max(map(len, prompts))
+    pad = tokenizer.pad_token_id or 0  # masked, so any token will do
+    ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+    ends = end_ids(model, tokenizer)
+    ending = torch.tensor(sorted(ends), dtype=torch.long, device=device)
+    specials = {tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id} - {None, *ends}
+    banned = torch.tensor(sorted(specials), dtype=torch.long, device=device)
+    draws = draws.to(device)
+    rows = torch.arange(len(prompts), device=device)  # which prompt each row still in the batch belongs to
+    output = torch.full((len(prompts), draws.shape[1]), -1, dtype=torch.long, device=device)
+    ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    reader = _Reader(model)
+    for step in range(draws.shape[1]):
+        logits = reader.next_logits(ids, mask)
+        logits[:, banned] = -torch.inf
+        chosen = _choose(logits, draws[rows, step], temperature, top_p)
+        alive = ~torch.isin(chosen, ending)
+        ended[rows[~alive]] = True
+        output[rows[alive], step] = chosen[alive]
+        ids = torch.cat([ids, chosen[:, None]], dim=1)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        if not bool(alive.all()):
+            keep = alive.nonzero()[:, 0]
+            if len(keep) == 0:
+                break
+            rows, ids, mask = rows[keep], ids[keep], mask[keep]
+            reader.keep(keep)
+    lists = [[token for token in row if token >= 0] for row in output.tolist()]
+    return [Completion(tokens, done) for tokens, done in zip(lists, ended.tolist(), strict=True)]
+
+
+class _Reader:
+    """Asks a model for the next token, with its key-value cache where it has one that rows can be taken out of."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._cache: Any = None
+        # Architectures differ in what they take; what only saves work is left out where they do not know it.
+        self._known = set(inspect.signature(type(model).forward).parameters)
+        self._cached = {"past_key_values", "use_cache"} <= self._known
+
+    def next_logits(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, vocabulary) of what follows ``ids`` (batch, length), which are all tokens so far."""
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        arguments = {"attention_mask": mask, "position_ids": positions, "logits_to_keep": 1}
+        if self._cached:
+            arguments |= {"past_key_values": self._cache, "use_cache": True}
+            if self._cache is not None:
+                ids, arguments["position_ids"] = ids[:, -1:], positions[:, -1:]
+        result = self._model(input_ids=ids, **{name: arguments[name] for name in arguments if name in self._known})
+        if self._cached:
+            self._cache = getattr(result, "past_key_values", None)
+            self._cached = hasattr(self._cache, "batch_select_indices")
+        return result.logits[:, -1].float()
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Leaves out the rows of a batch that have ended."""
+        if self._cached:
+            self._cache.batch_select_indices(rows)
+
+
+def _choose(logits: torch.Tensor, draws: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    """One token per row, by inverting the cumulative distribution of (batch, vocabulary) logits at (batch,) draws."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    # Sorted, so that top_p is a cut; in float64, so that the last tokens of a large vocabulary keep their share.
+    probabilities, order = torch.softmax(logits.double() / temperature, dim=-1).sort(
+        dim=-1, descending=True, stable=True
+    )
+    cumulative = probabilities.cumsum(dim=-1)
+    kept = (cumulative - probabilities < top_p).sum(dim=-1, keepdim=True)
+    target = draws[:, None] * cumulative.gather(1, kept - 1)
+    index = torch.searchsorted(cumulative, target, right=True).clamp(max=kept - 1)
+    return order.gather(1, index)[:, 0]
