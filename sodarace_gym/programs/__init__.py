@@ -2,8 +2,9 @@
 
 `program` is the way in: text, :class:`~sodarace_gym.programs.sandbox.Sandbox`, repairs and limits, walker. `sandbox` checks the
 text and finds the process's `worker_pool`, which shares out `interpreter` processes; what is said to those is in
-`interpreter_messages`. `prelude` is what programs find defined, and `verdicts` turns what went wrong into one of the named
-errors.
+`interpreter_messages`. `prelude` is what programs find defined, `sandbox_library` the part of it that a program is given on
+demand (`np`, the grid), `imports` and `inplace` rewrite a program's text for it, and `verdicts` turns what went wrong into one
+of the named errors.
 """
 
 from __future__ import annotations

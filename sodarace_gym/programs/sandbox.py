@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.programs.prelude import replace_imports
+from sodarace_gym.programs.prelude import prepare
 from sodarace_gym.programs.worker_pool import WorkerPool
 from sodarace_gym.walkers.raw_walker import RawWalker
 
@@ -59,7 +59,7 @@ class Sandbox:
             ProgramError: The program cannot be used; nothing else is raised for what a program does.
             RuntimeError: The sandbox was closed, or its workers cannot be started at all.
         """
-        return self._started().run(replace_imports(_clean_text(source)))
+        return self._started().run(prepare(_clean_text(source)))
 
     def run_many(self, sources: Iterable[str]) -> Iterator[RawWalker | ProgramError]:
         """Runs many programs from one thread, on several workers at a time.
@@ -157,7 +157,7 @@ if hasattr(os, "register_at_fork"):
 def _prepared(source: str) -> str | ProgramError:
     """A program as workers take it, or why they need not see it."""
     try:
-        return replace_imports(_clean_text(source))
+        return prepare(_clean_text(source))
     except ProgramError as error:
         return error
 

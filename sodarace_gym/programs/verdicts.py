@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sodarace_gym.errors import ProgramError
+from sodarace_gym.programs.imports import unavailable_modules
 from sodarace_gym.programs.interpreter_messages import FUTURES, SYSTEM_CALL, Frame, Raised, Suspended
-from sodarace_gym.programs.prelude import MAX_REPLY_CHARS, NUMPY_NAMES
+from sodarace_gym.programs.prelude import MAX_REPLY_CHARS
+from sodarace_gym.programs.sandbox_library import NUMPY_NAMES
 
 MAX_PRINT_BYTES = MAX_REPLY_CHARS + 64 * 1024
 """What may be printed: the description of the walker, and some more for the program (it is thrown away). Beyond it the program
@@ -48,9 +50,13 @@ def suspended(waiting: Suspended, code: str, program: str) -> ProgramError:
         excerpt = _brief(encoded[waiting.start : waiting.end].decode(errors="replace"))
     name = _brief(waiting.name)
     if waiting.kind == SYSTEM_CALL:
+        others = ""
+        if where and excerpt.startswith(("import ", "from ")):
+            missing = dict.fromkeys(name for _, name in unavailable_modules(program, number + 1))
+            others = f", nor is {_brief(', '.join(missing))}" if missing else ""
         return ProgramError(
             "unknown_name",
-            f"{where}{_brief(excerpt or waiting.name)!r} is not available to walker programs; "
+            f"{where}{_brief(excerpt or waiting.name)!r} is not available to walker programs{others}; "
             "use math, np and plain Python.",
         )
     if name == "make_walker" and not where:
@@ -63,6 +69,13 @@ def suspended(waiting: Suspended, code: str, program: str) -> ProgramError:
 
 def syntax_error(error: Raised, program: str) -> ProgramError:
     """The error for a program that does not parse."""
+    fence = _fence(program)
+    if fence is not None:
+        return ProgramError(
+            "syntax_error",
+            f"line {fence}: a code fence (``` or ~~~) is no Python; send the program alone, without its fences and the "
+            "words around them.",
+        )
     frames = error.frames
     where = _where(frames, program)
     if frames and not where and frames[-1].filename == _PROGRAM_FILE:
@@ -99,6 +112,12 @@ def runtime_error(error: Raised, program: str) -> ProgramError:
         name = message.rpartition(" ")[2]
         has = ", ".join(NUMPY_NAMES)
         return ProgramError("unknown_name", f"{where}np has no {name}; use lists, math and what np has: {has}.")
+    if kind == "AttributeError" and "'_sodarace_random'" in message:
+        return ProgramError(
+            "unknown_name",
+            f"{where}np.random has no {message.rpartition(' ')[2]}; use rng = np.random.default_rng(seed) and its random, "
+            "uniform, integers, normal and choice.",
+        )
     if kind == "TypeError" and (message.startswith(" make_walker()") or _blames_the_call(frames, program)):
         return ProgramError(
             "no_make_walker", f"make_walker() cannot be called ({message.strip()}); define it as 'def make_walker():'."
@@ -124,6 +143,16 @@ def memory_limit(where: str) -> ProgramError:
 def prints_too_much() -> ProgramError:
     """The error for a program that prints more than anybody reads."""
     return ProgramError("memory_limit", "the program prints too much; remove its print calls.")
+
+
+def _fence(program: str) -> int | None:
+    """Number of the line with the first code fence outside of docstrings; None if there is none."""
+    quotes = 0
+    for number, line in enumerate(program.split("\n"), start=1):
+        if quotes % 2 == 0 and line.lstrip().startswith(("```", "~~~")):
+            return number
+        quotes += line.count('"""') + line.count("'''")
+    return None
 
 
 def _last_line(program: str) -> int:

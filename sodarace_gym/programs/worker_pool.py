@@ -6,8 +6,8 @@ structures would hang whoever walks them. Printed text is text: it is capped, wh
 checked piece by piece on the host (raw_walker.py). Everything but completion is a rejection, because names and system calls
 the sandbox does not know suspend it and wait for the host, which answers none.
 
-The prelude is run once per pool and restored from a snapshot for every program, which is faster than running it again and
-leaves line numbers the program's own.
+The prelude, with what a program needs of the sandbox's library, is run once per pool and restored from a snapshot for every
+program, which is faster than running it again and leaves line numbers the program's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import TypeVar
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.programs import interpreter_messages as messages
 from sodarace_gym.programs.interpreter import UNTIMED_SECONDS, Answer, Interpreter, InterpreterDiedError, cpu_seconds
-from sodarace_gym.programs.prelude import MAX_REPLY_CHARS, NUMPY_PRELUDE, PRELUDE, REPLY_MARK
+from sodarace_gym.programs.prelude import MAX_REPLY_CHARS, PRELUDE, REPLY_MARK
+from sodarace_gym.programs.sandbox_library import library_for
 from sodarace_gym.programs.verdicts import (
     MAX_PRINT_BYTES,
     is_time_limit,
@@ -54,6 +55,8 @@ _EPOCH = 946_684_800  # it is always the first of January, 2000
 _LATE_ATTEMPTS = 2
 # An interpreter may die for reasons that have nothing to do with the program: once is forgiven.
 _CRASH_ATTEMPTS = 2
+# Sessions kept, one for each library that programs need. Others are made anew, which takes some milliseconds.
+_MOST_SESSIONS = 64
 # After a program that took so long, there may be much to clean up, which the next one must not be charged for.
 _HEAVY_CPU_SECONDS = 0.01
 
@@ -82,13 +85,11 @@ class WorkerPool:
             self._binary = find_monty_binary()
             first = Interpreter(self._binary)
             timed = cpu_seconds(first.pid) is not None
-            fresh = messages.configure(
+            self._fresh = messages.configure(
                 STARVED_SECONDS if timed else UNTIMED_SECONDS, MAX_MEMORY_BYTES, MAX_RECURSION_DEPTH, _EPOCH
             )
-            self._plain, self._numpy = (
-                fresh + messages.load(first.state_after(fresh, messages.feed(code, first=True)))
-                for code in (PRELUDE, NUMPY_PRELUDE)
-            )
+            self._making = threading.Lock()
+            self._sessions = {"": self._session_with(first, "")}
         except (ImportError, OSError, ValueError, InterpreterDiedError) as error:
             raise _not_started(error) from error
         self._free.append(self._new_worker(first))
@@ -97,7 +98,7 @@ class WorkerPool:
         """Runs one program on a free worker, waiting for one with the GIL released.
 
         Args:
-            program: Clean text of acceptable length, its imports replaced.
+            program: Clean text of acceptable length, as ``prelude.prepare`` returns it.
 
         Raises:
             ProgramError: The program cannot be used.
@@ -195,8 +196,30 @@ class WorkerPool:
             raise _not_started(error) from error
 
     def _session(self, program: str) -> bytes:
-        """What makes a fresh session for a program."""
-        return self._numpy if "np" in program else self._plain
+        """What makes a fresh session for a program: kept by what it needs, which differs little between programs."""
+        library = library_for(program)
+        session = self._sessions.get(library)
+        if session is None:
+            with self._making:
+                session = self._sessions.get(library) or self._made_session(library)
+                self._sessions[library] = session
+                while len(self._sessions) > _MOST_SESSIONS:
+                    self._sessions.pop(next(name for name in self._sessions if name))
+        return session
+
+    def _made_session(self, library: str) -> bytes:
+        """The same for a library not met so far, made by an interpreter of its own: all others may be busy."""
+        interpreter = self._new_interpreter()
+        try:
+            return self._session_with(interpreter, library)
+        except (ValueError, InterpreterDiedError) as error:
+            raise _not_started(error) from error
+        finally:
+            interpreter.kill()
+
+    def _session_with(self, interpreter: Interpreter, library: str) -> bytes:
+        feed = messages.feed(PRELUDE + library, first=True)
+        return self._fresh + messages.load(interpreter.state_after(self._fresh, feed))
 
 
 class _Worker:

@@ -1,5 +1,5 @@
 def connect(x1, y1, x2, y2):
-    return (x1 - x2) ** 2 + (y1 - y2) ** 2 < 2.5
+    return (x1 - x2) ** 2 + (y1 - y2) ** 2 < 4.5
 
 
 def amplitude(x1, y1, x2, y2):

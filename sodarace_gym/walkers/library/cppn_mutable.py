@@ -9,13 +9,13 @@ def query_grid(wc, xgrid, ygrid, scale, connect_func, amp_func, phase_func):
             y1 = i % ygrid
             x2 = j // ygrid
             y2 = j % ygrid
-            if connect_func(x1, y1, x2, y2):
+            if y2 >= y1 and (x1 != y1 or x2 != y2) and connect_func(x1, y1, x2, y2):
                 wc.add_muscle(joints[i], joints[j], False, amp_func(x1, y1, x2, y2), phase_func(x1, y1, x2, y2))
     return joints
 
 
 def connect(x1, y1, x2, y2):
-    return (x1 - x2) ** 2 + (y1 - y2) ** 2 < 2.5
+    return (x1 - x2) ** 2 + (y1 - y2) ** 2 < 4.5
 
 
 def amplitude(x1, y1, x2, y2):
