@@ -78,6 +78,8 @@ def _sodarace_power(x, y):
     x, y = _sodarace_pair(x, y, "power")
     if type(x) is not float and y < 0:
         raise ValueError("Integers to negative integer powers are not allowed.")
+    if type(x) is not float and y > 63 and not -1 <= x <= 1:
+        raise OverflowError("a power of whole numbers has more than 64 bits")
     result = x**y
     return _sodarace_math.nan if type(result) is complex else result
 

@@ -159,7 +159,7 @@ def _sodarace_seed_words(words):
 def _sodarace_ziggurat():
     # Widths, edges and heights of the layers, computed when first asked for.
     if not _sodarace_cut:
-        end, area, scale = 3.6541528853610088, 0.00492867323399, 4503599627370496.0
+        end, area, scale = 3.6541528853610088, 0.004928673233974655, 4503599627370496.0
         widths, edges, heights = [0.0] * 256, [0] * 256, [1.0] * 256
         x = end
         heights[255] = _sodarace_math.exp(-0.5 * x * x)

@@ -8,7 +8,7 @@ Large Models", section on seeds):
 - ``radial``: eight joints on a circle of radius 5 around a hub; rim plain, spokes active with amplitude and phase
   growing with the index.
 - ``cppn_fixed``: an 8 x 3 grid with spacing 1.5 whose muscles, amplitudes and phases are functions of the joints'
-  grid positions. The grid routine ``query_cppn`` is given by the environment, so it cannot evolve.
+  grid positions: 24 joints, 75 muscles. The grid routine ``query_cppn`` is given by the environment, so it cannot evolve.
 - ``cppn_mutable``: the same walker, with the grid routine written out in the program, so that it can.
 
 Four walk well, all towards +x:

@@ -21,7 +21,7 @@ from sodarace_gym.envs.env import REPAIRS, SodaraceEnv
 from sodarace_gym.envs.spaces import WalkerPrograms
 from sodarace_gym.errors import ERROR_KINDS
 from sodarace_gym.evaluation.evaluator import Evaluator
-from sodarace_gym.programs.prelude import NUMPY_NAMES
+from sodarace_gym.programs.sandbox_library import NUMPY_NAMES
 from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID, register_environments
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.making import make_terrain
@@ -331,4 +331,4 @@ def test_the_documentation_has_its_headings_and_every_key() -> None:
     assert [heading for heading in headings if heading in wanted] == wanted
     *_, info = make().step(WALKER)
     assert all(f"`{key}`" in text for key in info)
-    assert f"no arrays: `{', '.join(NUMPY_NAMES)}`" in " ".join(text.split())
+    assert f"a small `np`: `{', '.join(NUMPY_NAMES)}`" in " ".join(text.split())

@@ -30,7 +30,7 @@ RESOURCES = {"time_limit", "memory_limit", "recursion_limit"}
 EXPECTED: dict[str, set[str]] = {
     "bad_1e308": {"coordinate_out_of_range"},
     "bad_bigint_coord": {"coordinate_out_of_range"},
-    "bad_bool": {"wrong_result"},
+    "bad_bool": {"no_muscles"},
     "bad_dup_muscle": {"walker"},
     "bad_huge_str_coord": {"wrong_result", "time_limit"},
     "bad_inf": {"non_finite_coordinate"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.programs.prelude import MAX_RAW_JOINTS, NUMPY_PRELUDE, REPLY_MARK, replace_imports
 from sodarace_gym.programs.sandbox import Sandbox, default_sandbox, run_program
-from sodarace_gym.walkers.raw_walker import RawWalker
+from sodarace_gym.walkers.raw_walker import RawWalker, parse_reply
 from tests.sodarace_gym.sample_programs import TWO_JOINTS, with_body
 
 # Our own programs, run in CPython as well: between them they use what the prelude offers.
@@ -67,10 +68,7 @@ def in_cpython(program: str) -> RawWalker:
     exec(NUMPY_PRELUDE, scope)
     exec(replace_imports(program), scope)
     joints, muscles = scope["_sodarace_export"](scope["make_walker"]())
-    return RawWalker(
-        [(float(x), float(y)) for x, y in joints],
-        [(a, b, bool(plain), float(amplitude), float(phase)) for a, b, plain, amplitude, phase in muscles],
-    )
+    return parse_reply(json.dumps([joints, muscles]))
 
 
 def error_of(program: Any, sandbox: Sandbox | None = None) -> ProgramError:
@@ -113,27 +111,41 @@ def test_make_walker_may_return_the_walker_in_several_forms(ending: str) -> None
     assert run_program(TWO_JOINTS.replace("wc.get_walker()", ending)) == run_program(TWO_JOINTS)
 
 
-def test_query_cppn_asks_about_each_pair_of_grid_points_once() -> None:
+def test_query_cppn_asks_and_joins_as_the_published_routine_does() -> None:
     program = """
 asked = []
 def connect(x1, y1, x2, y2):
     asked.append((x1, y1, x2, y2))
-    return x1 == x2
+    return True
 
 def make_walker():
     wc = walker_creator()
     wc.add_joint(9, 9)
-    ids = query_cppn(wc, 2, 2, 1.5, connect, lambda x1, y1, x2, y2: x1 + 10 * y2, lambda x1, y1, x2, y2: 0.25)
-    return wc.joints + asked, wc.muscles
+    grid = query_cppn(wc, 3, 2, 1.5, connect, lambda x1, y1, x2, y2: x1 + 10 * y2, lambda x1, y1, x2, y2: x2 / 4)
+    return [p[:2] for p in asked] + [p[2:] for p in asked], wc.muscles
 """
-    error = error_of(program)
-    assert "joint 5" in error.message, "five joints, then what connect was asked"
-    walker = run_program(program.replace(" + asked", ""))
-    assert walker.joints == [(9.0, 9.0), (0.0, 0.0), (0.0, 1.5), (1.5, 0.0), (1.5, 1.5)]
-    assert walker.muscles == [(1, 2, False, 10.0, 0.25), (3, 4, False, 11.0, 0.25)]
-    walker = run_program(program.replace("wc.joints + asked", "[p[:2] for p in asked] + [p[2:] for p in asked]"))
-    assert walker.joints[:6] == [(0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 1.0), (0.0, 1.0), (1.0, 0.0)]
-    assert walker.joints[6:] == [(0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (1.0, 0.0), (1.0, 1.0), (1.0, 1.0)]
+    asked = [
+        ((x1, y1), (x2, y2))
+        for x1 in range(3)
+        for y1 in range(2)
+        for x2 in range(x1, 3)
+        for y2 in range(y1, 2)
+        if not (x1 == y1 and x2 == y2)
+    ]
+    walker = run_program(program)
+    assert walker.joints == [first for first, _ in asked] + [second for _, second in asked]
+    number = {(x, y): 1 + 2 * x + y for x in range(3) for y in range(2)}
+    assert walker.muscles == [
+        (number[a], number[b], False, a[0] + 10.0 * b[1], b[0] / 4) for a, b in asked if a != b
+    ]  # nothing is joined to itself
+
+
+def test_query_cppn_returns_the_joints_by_node_and_by_number() -> None:
+    uses = ["grid[(1, 0)]", "grid[-1]", "grid[2]", "list(grid.values())[0]", "grid.items()[0][1]", "[*grid][3][0]"]
+    uses[4] = "[j for n, j in grid.items() if n == (0, 1)][0]"
+    body = ["wc.add_joint(9, 9)", "no = lambda a, b, c, d: False", "grid = query_cppn(wc, 2, 2, 1, no, no, no)"]
+    walker = run_program(with_body(*body, f"return [(j, (0, 1) in grid) for j in [{', '.join(uses)}]], []"))
+    assert walker.joints == [(3, 1), (4, 1), (3, 1), (1, 1), (2, 1), (1, 1)]
 
 
 def test_np_agrees_with_numpy() -> None:
@@ -166,6 +178,21 @@ def test_np_agrees_with_numpy() -> None:
         "from typing import Any, List, Optional",
         "from __future__ import annotations",
         "import random, itertools, functools",
+        "from math import *",
+        "from random import *",
+        "from itertools import *",
+        "from typing import *",
+        "from walk_creator import *",
+        "import math; import numpy as np",
+        "from .walk_creator import walker_creator",
+        "from . import walk_creator",
+        "from numpy import sin, \\\n    cos",
+        "from openelm.environments.sodaracer.walker import query_cppn, walker_creator",
+        "from openelm.environments.sodaracer.walker.walk_creator import Walker, walker_creator",
+        "from openelm.environments.sodaracer.walker.CPPN_mutable import query_cppn",
+        "from walker.CPPN_mutable import query_cppn as grid",
+        "import openelm.environments.sodaracer.walker as w",
+        "import copy, bisect, re, json, os, sys, time, datetime, dataclasses",
     ],
 )
 def test_usual_imports_are_accepted_and_keep_line_numbers(statement: str) -> None:
@@ -181,6 +208,8 @@ def test_usual_imports_are_accepted_and_keep_line_numbers(statement: str) -> Non
         ("import numpy", "numpy.sin(1)"),
         ("from numpy import cos, sin as s", "s(1)"),
         ("from numpy import *", "sin(1)"),
+        ("from math import *", "sin(1)"),
+        ("import numpy as n; import math as m", "m.sin(1) + 0 * n.pi"),
         ("import math as m, numpy as q", "m.sin(1) + 0 * q.pi"),
     ],
 )
