@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.programs.sandbox import run_program
+from sodarace_gym.programs import worker_pool
+from sodarace_gym.programs.sandbox import Sandbox, run_program
 from sodarace_gym.programs.sandbox_library import NUMPY_NAMES
 
 
@@ -225,3 +226,18 @@ def test_a_program_is_given_what_it_names_and_what_that_needs() -> None:
 def test_unseeded_numbers_are_the_same_in_every_run() -> None:
     lines = "out = [np.random.rand(), np.random.uniform(0, 2), np.random.randint(9), *np.random.normal(0, 1, 3)]"
     assert in_sandbox(lines) == in_sandbox(lines)
+
+
+def test_sessions_kept_are_bounded_and_programs_right_whatever_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "_MOST_SESSIONS", 3)
+    program = "def make_walker():\n    return [(np.{}({}), 0)], []\n"
+    calls = [("sin", 1), ("floor", 1.5), ("ones", 1), ("max", [1, 2]), ("cos", 1), ("abs", -2), ("sign", 3)]
+    with Sandbox(processes=1) as sandbox:
+        for name, value in calls * 2:
+            if name == "ones":
+                assert sandbox.run("x = np.ones(1)[0]\ndef make_walker(): return [(x, 0)], []").joints == [(1.0, 0.0)]
+            else:
+                assert sandbox.run(program.format(name, value)).joints == [(getattr(np, name)(value), 0.0)]
+            pool = sandbox._started()
+            assert len(pool._sessions) <= 3
+        assert "" in pool._sessions
