@@ -60,31 +60,23 @@ class SodaraceEnv(gym.Env[Observation, str]):
     ```
 
     `add_joint(x, y)` returns the joint's id. `add_muscle(a, b, distance_only=True, amplitude=0.0, phase=0.0)` joins two joints
-    by a plain spring, or by one whose rest length is `L + amplitude * sin(3 t + phase)`, with lengths in walker units, times in
-    seconds and phases in radians (in every form of a program; OpenELM counts them in turns). `query_cppn(wc, xgrid, ygrid,
-    scale, connect_func, amp_func, phase_func)` joins the nodes of a grid by functions of their coordinates, the same pairs as
-    the published routine, and returns the joint of each node under `(x, y)`.
-
-    The forms of published programs are understood where they mean one thing: the flag as a number (0.0, 1.0), left out with an
-    amplitude (`add_muscle(a, b, 2.0, 0.5)`, `amplitude=2.0`), True as a number, a dictionary of `joints` and `muscles`, and
-    imports of the creator and the grid from anywhere. What may mean two things is refused, and one sentence tells all that is
-    wrong with a walker. A program in a code fence is refused too, by a sentence that names the fence: an action is a program
-    and nothing else.
+    by a plain spring, or by one whose rest length is `L + amplitude * sin(3 t + phase)`: lengths in walker units, phases in
+    radians (OpenELM counts turns). `query_cppn(wc, xgrid, ygrid, scale, connect_func, amp_func, phase_func)` joins the nodes of
+    a grid by functions of their coordinates, as the published routine does, and returns the joints by node. Published programs
+    run where they mean one thing: flags as numbers or left out (`add_muscle(a, b, 2.0, 0.5)`), True as a number, dictionaries
+    of `joints` and `muscles`, their imports. What is ambiguous, and a code fence, is refused, all faults in one sentence.
 
     `math` is there, and a small `np`: `pi, e, inf, nan, sin, cos, tan, arcsin, arccos, arctan, sinh, cosh, tanh, sqrt, exp,
     log, log2, log10, radians, deg2rad, degrees, rad2deg, fabs, arctan2, hypot, floor, ceil, abs, absolute, sign, power, mod,
     maximum, minimum, max, min, sum, mean, round, clip, float64, int64, array, asarray, zeros, ones, full, zeros_like,
-    ones_like, linspace, arange, cumsum, diff, concatenate, random, ndarray`. Arrays have one dimension and hold floats or whole
-    numbers; operators, slices (views, as in numpy), `+=` and iteration do what numpy's do, and `np.random.default_rng(seed)`
-    draws numpy's numbers (`random`, `uniform`, `integers`, `normal`, `choice`; normal ones to the last few bits). What numpy
-    would answer with inf after a division by zero, and all that `np` does not have, is an error that says so. Programs run in a
-    sandbox that has no access to the machine; each may take 0.1 s of processor time (on Linux; elsewhere 0.25 s), 32 MB of
-    memory and 200 calls within calls.
+    ones_like, linspace, arange, cumsum, diff, concatenate, random, ndarray`. Its arrays have one dimension and hold floats or
+    whole numbers; operators, slices (views), `+=` and iteration do what numpy's do, and `np.random.default_rng(seed)` draws
+    numpy's numbers. What `np` lacks is refused by name, and so is a division by zero. Programs run in a sandbox that has no
+    access to the machine, for 0.1 s of processor time (on Linux; else 0.25 s), with 32 MB of memory and 200 nested calls.
 
-    Walkers have at most 64 joints and 512 muscles and are at most 30 wide and 24 high; lesser faults are repaired and counted:
-    an amplitude above 0.3 of the rest length, joints closer than 0.1, muscles that join nothing or the same two joints again,
-    more than 48 at one joint, parts that hang on nothing. The numbers hold after these repairs; a program may add 1,024 joints
-    and 8,192 muscles before. Its text has at most 65,536 bytes in UTF-8.
+    Walkers have at most 64 joints and 512 muscles and are at most 30 wide and 24 high, after repairs (before, 1,024 and 8,192).
+    Lesser faults are repaired and counted: amplitudes above 0.3 of the rest length, joints closer than 0.1, muscles that join
+    nothing or a pair again, more than 48 at a joint, parts that hang on nothing. A text has at most 65,536 bytes.
 
     ## Observation Space
     `Dict` of two `Box(-32, 32, (64,), float32)`: heights of the terrain at 64 places from x = -48 to x = 48, in walker units.
@@ -179,16 +171,9 @@ class SodaraceEnv(gym.Env[Observation, str]):
     `Sodarace-Random-v0`).
 
     ## Version History
-    * v0: first release; rewards may still change while the version of the package is below 1.0. On 2026-11-26 `query_cppn`
-      and the seeds `cppn_fixed` and `cppn_mutable` took the pairs published with the paper. Distances on Flat, LeftWall,
-      RightWall, Bumpy and Tunnel before and after:
-
-      | walker                        | joints / muscles | before                | after                           |
-      |-------------------------------|------------------|-----------------------|---------------------------------|
-      | `cppn_fixed`, `cppn_mutable`  | 24 / 65, now 75  | 1.6 on each           | 2.0 on each                     |
-      | the paper's Runner            | 40 / 410         | refused, 678 muscles  | 39.6, 39.6, 3.0, 22.2, unstable |
-
-      Walkers of programs that do not call `query_cppn` keep their distances.
+    * v0: first release; rewards may change before the package's version 1.0. On 2026-11-26 `query_cppn` and the CPPN seeds took
+      the published pairs. Distances on the paper's five terrains: seeds (65, now 75 muscles) 1.6 on each before, 2.0 since; the
+      paper's Runner (678, now 410) refused before; 39.6, 39.6, 3.0, 22.2 and unstable since.
 
     ## References
     * J. Lehman, J. Gordon, S. Jain, K. Ndousse, C. Yeh, K. O. Stanley: "Evolution through Large Models",
