@@ -1,7 +1,8 @@
 """Mutation by genetic programming: edits of a program's syntax tree that know what a walker program is.
 
-`operator` draws a commit message and then an edit that fits it. `program_tree` parses and writes programs, `program_view` finds
-what can be edited and what it means, and the edits are in `constants`, `expressions`, `statements` and `parts`.
+`operator` draws a commit message and then an edit that fits it. `program_tree` parses and writes programs, `program_lines` does
+so line by line and remembers the lines, `program_expressions` finds what one line says and `program_view` what it means in its
+program, and the edits are in `constants`, `expressions`, `statements` and `parts`.
 """
 
 from __future__ import annotations

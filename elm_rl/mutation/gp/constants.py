@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from elm_rl.mutation.gp.program_expressions import Place
 from elm_rl.mutation.gp.program_view import ProgramView, Slot
 
 T = TypeVar("T")
@@ -92,13 +93,13 @@ def _new_integer(value: int, role: str, rng: np.random.Generator) -> int:
 
 def nudge_constant(view: ProgramView, rng: np.random.Generator) -> bool:
     """Changes one number, by an amount that suits what it is for."""
-    slots = _number_slots(view)
-    return bool(slots) and _renew(pick(slots, rng), rng)
+    slot = view.draw(_is_whole_number, rng)
+    return slot is not None and _renew(slot, rng)
 
 
 def nudge_statement_constants(view: ProgramView, rng: np.random.Generator) -> bool:
     """Changes every number of one statement."""
-    slots = _number_slots(view)
+    slots = view.find(_is_whole_number)
     if not slots:
         return False
     chosen = pick(slots, rng).statement.node
@@ -107,7 +108,7 @@ def nudge_statement_constants(view: ProgramView, rng: np.random.Generator) -> bo
 
 def scale_role(view: ProgramView, rng: np.random.Generator) -> bool:
     """Scales or shifts all numbers of one role at once: a wider, a taller, a livelier walker."""
-    slots = [slot for slot in _number_slots(view) if slot.role in ("x", "y", "amplitude", "phase")]
+    slots = view.find(_is_scalable)
     if not slots:
         return False
     role = pick(slots, rng).role
@@ -124,6 +125,10 @@ def scale_role(view: ProgramView, rng: np.random.Generator) -> bool:
     return changed
 
 
+def _is_scalable(place: Place) -> bool:
+    return place.role in ("x", "y", "amplitude", "phase") and _is_whole_number(place)
+
+
 def _renew(slot: Slot, rng: np.random.Generator) -> bool:
     value = number_of(slot.node)
     assert value is not None
@@ -136,8 +141,8 @@ def _renew(slot: Slot, rng: np.random.Generator) -> bool:
     return True
 
 
-def _number_slots(view: ProgramView) -> list[Slot]:
-    slots = [slot for slot in view.slots if number_of(slot.node) is not None]
-    # The literal inside a negated literal is a slot of its own; the sign belongs to the number.
-    inner = {id(slot.node.operand) for slot in slots if isinstance(slot.node, ast.UnaryOp)}
-    return [slot for slot in slots if id(slot.node) not in inner]
+def _is_whole_number(place: Place) -> bool:
+    # The literal inside a negated literal is a place of its own; the sign belongs to the number.
+    if number_of(place.node) is None:
+        return False
+    return not (isinstance(place.holder, ast.UnaryOp) and number_of(place.holder) is not None)

@@ -11,8 +11,9 @@ import math
 import numpy as np
 
 from elm_rl.mutation.gp.constants import INTEGER_ROLES, coarse, new_number, number_node, number_of, pick
+from elm_rl.mutation.gp.program_expressions import FUNCTION, JOINT, JOINTS, NUMBER, Place, is_call_of
 from elm_rl.mutation.gp.program_tree import walk
-from elm_rl.mutation.gp.program_view import FUNCTION, JOINT, JOINTS, NUMBER, ProgramView, Slot, is_call_of
+from elm_rl.mutation.gp.program_view import ProgramView, Slot
 
 _ARITHMETIC: tuple[type[ast.operator], ...] = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _COMPARISONS: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
@@ -32,27 +33,22 @@ _FUNCTION_SWAPS = {
 
 def change_operator(view: ProgramView, rng: np.random.Generator) -> bool:
     """Changes one arithmetic, comparison or boolean operator, or drops a minus."""
-    nodes = [
-        slot
-        for slot in view.slots
-        if isinstance(slot.node, (ast.BinOp, ast.Compare, ast.BoolOp))
-        or (isinstance(slot.node, ast.UnaryOp) and number_of(slot.node) is None)
-    ]
-    if not nodes:
+    slot = view.draw(_has_operator, rng)
+    if slot is None:
         return False
-    slot = pick(nodes, rng)
-    node = slot.node
+    node, change = slot.node, slot.statement.change
     if isinstance(node, ast.BinOp):
         # Division gives floats, which nothing can be indexed or counted with.
         options: tuple[type[ast.operator], ...] = _ARITHMETIC
         if slot.role in INTEGER_ROLES:
             options = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod)
-        node.op = pick([op for op in options if not isinstance(node.op, op)], rng)()
+        change(node, "op", pick([op for op in options if not isinstance(node.op, op)], rng)())
     elif isinstance(node, ast.Compare):
         place = int(rng.integers(len(node.ops)))
-        node.ops[place] = pick([op for op in _COMPARISONS if not isinstance(node.ops[place], op)], rng)()
+        other = pick([op for op in _COMPARISONS if not isinstance(node.ops[place], op)], rng)()
+        change(node, "ops", [*node.ops[:place], other, *node.ops[place + 1 :]])
     elif isinstance(node, ast.BoolOp):
-        node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        change(node, "op", ast.Or() if isinstance(node.op, ast.And) else ast.And())
     elif isinstance(node, ast.UnaryOp):
         slot.put(node.operand)
     return True
@@ -61,7 +57,7 @@ def change_operator(view: ProgramView, rng: np.random.Generator) -> bool:
 def change_name(view: ProgramView, rng: np.random.Generator) -> bool:
     """Puts another name of the same kind in place of one: a number, a joint, a list of joints, a function."""
     options: list[tuple[Slot, list[str]]] = []
-    for slot in view.slots:
+    for slot in view.find(_is_name):
         if isinstance(slot.node, ast.Name):
             kind = slot.names.get(slot.node.id)
             if kind in (NUMBER, JOINT, JOINTS, FUNCTION):
@@ -78,24 +74,19 @@ def change_name(view: ProgramView, rng: np.random.Generator) -> bool:
 
 def change_function(view: ProgramView, rng: np.random.Generator) -> bool:
     """Swaps a mathematical function for another: ``math.sin`` for ``math.cos``, ``max`` for ``min``."""
-    slots = [slot for slot in view.slots if slot.role == "callee" and _function_name(slot.node) in _FUNCTION_SWAPS]
-    if not slots:
+    slot = view.draw(_is_swappable, rng)
+    if slot is None:
         return False
-    node = pick(slots, rng).node
-    name = pick(_FUNCTION_SWAPS[_function_name(node)], rng)
-    if isinstance(node, ast.Attribute):
-        node.attr = name
-    elif isinstance(node, ast.Name):
-        node.id = name
+    name = pick(_FUNCTION_SWAPS[_function_name(slot.node)], rng)
+    slot.statement.change(slot.node, "attr" if isinstance(slot.node, ast.Attribute) else "id", name)
     return True
 
 
 def change_joint(view: ProgramView, rng: np.random.Generator) -> bool:
     """Ties one end of a muscle to another joint."""
-    slots = [slot for slot in view.slots if slot.role == "joint"]
-    if not slots:
+    slot = view.draw(_is_joint, rng)
+    if slot is None:
         return False
-    slot = pick(slots, rng)
     source = joint_source(slot.names, rng)
     if source is None or source == ast.unparse(slot.node):
         return False
@@ -105,33 +96,33 @@ def change_joint(view: ProgramView, rng: np.random.Generator) -> bool:
 
 def change_muscle(view: ProgramView, rng: np.random.Generator) -> bool:
     """Makes a plain muscle active or an active one plain, or gives it another amplitude or phase."""
-    slots = [slot for slot in view.slots if is_call_of(slot.node, "add_muscle")]
-    if not slots:
+    slot = view.draw(_is_muscle, rng)
+    if slot is None:
         return False
-    slot = pick(slots, rng)
     call = slot.node
     assert isinstance(call, ast.Call)
     if call.keywords or not 2 <= len(call.args) <= 5:
         return False
-    active = len(call.args) > 2 and not (isinstance(call.args[2], ast.Constant) and call.args[2].value is True)
-    if not active:
+    args = call.args
+    active = len(args) > 2 and not (isinstance(args[2], ast.Constant) and args[2].value is True)
+    if not active or len(args) < 5:
+        kept = args[:3] if active else [*args[:2], ast.Constant(False)]
         amplitude, phase = amplitude_source(slot.names, rng), phase_source(slot.names, rng)
-        call.args[2:] = [ast.Constant(False), _expression(amplitude), _expression(phase)]
-    elif len(call.args) < 5:
-        call.args[3:] = [_expression(amplitude_source(slot.names, rng)), _expression(phase_source(slot.names, rng))]
+        args = [*kept, _expression(amplitude), _expression(phase)]
     elif rng.random() < 0.25:
-        del call.args[2:]
+        args = args[:2]
     elif rng.random() < 0.5:
-        call.args[3] = _expression(amplitude_source(slot.names, rng))
+        args = [*args[:3], _expression(amplitude_source(slot.names, rng)), args[4]]
     else:
-        call.args[4] = _expression(phase_source(slot.names, rng))
+        args = [*args[:4], _expression(phase_source(slot.names, rng))]
+    slot.statement.change(call, "args", args)
     return True
 
 
 def constant_to_name(view: ProgramView, rng: np.random.Generator) -> bool:
     """Puts a name in place of a number, or a number in place of a name."""
     options: list[Slot] = []
-    for slot in view.slots:
+    for slot in view.find(_is_name_or_number):
         if number_of(slot.node) is not None:
             if slot.role != "exponent" and any(kind == NUMBER for kind in slot.names.values()):
                 options.append(slot)
@@ -177,10 +168,9 @@ def wrap_expression(view: ProgramView, rng: np.random.Generator) -> bool:
 
 def shrink_expression(view: ProgramView, rng: np.random.Generator) -> bool:
     """Puts one operand in place of the whole: ``a * b`` becomes ``a`` or ``b``."""
-    slots = [slot for slot in view.slots if isinstance(slot.node, (ast.BinOp, ast.IfExp, ast.BoolOp))]
-    if not slots:
+    slot = view.draw(_is_compound, rng)
+    if slot is None:
         return False
-    slot = pick(slots, rng)
     node = slot.node
     if isinstance(node, ast.BinOp):
         slot.put(node.left if rng.random() < 0.5 else node.right)
@@ -233,11 +223,42 @@ def phase_source(names: dict[str, str], rng: np.random.Generator) -> str:
 
 
 def _arithmetic_slots(view: ProgramView) -> list[Slot]:
-    return [
-        slot
-        for slot in view.slots
-        if slot.role not in ("callee", "joint", "flag", "index") and view.kind_of(slot.node, slot.names) == NUMBER
-    ]
+    return [slot for slot in view.find(_may_be_arithmetic) if view.kind_of(slot.node, slot.names) == NUMBER]
+
+
+def _may_be_arithmetic(place: Place) -> bool:
+    return place.role not in ("callee", "joint", "flag", "index")
+
+
+def _has_operator(place: Place) -> bool:
+    node = place.node
+    return isinstance(node, (ast.BinOp, ast.Compare, ast.BoolOp)) or (
+        isinstance(node, ast.UnaryOp) and number_of(node) is None
+    )
+
+
+def _is_name(place: Place) -> bool:
+    return isinstance(place.node, ast.Name)
+
+
+def _is_name_or_number(place: Place) -> bool:
+    return isinstance(place.node, ast.Name) or number_of(place.node) is not None
+
+
+def _is_swappable(place: Place) -> bool:
+    return place.role == "callee" and _function_name(place.node) in _FUNCTION_SWAPS
+
+
+def _is_joint(place: Place) -> bool:
+    return place.role == "joint"
+
+
+def _is_muscle(place: Place) -> bool:
+    return is_call_of(place.node, "add_muscle")
+
+
+def _is_compound(place: Place) -> bool:
+    return isinstance(place.node, (ast.BinOp, ast.IfExp, ast.BoolOp))
 
 
 def _function_name(node: ast.expr) -> str:

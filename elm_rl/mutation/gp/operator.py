@@ -12,12 +12,16 @@ The output always parses: it is parsed before it is returned.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import accumulate
 
 import numpy as np
 
 from elm_rl.mutation.gp import constants, expressions, parts, statements
-from elm_rl.mutation.gp.program_tree import ProgramTextError, parse_program, write_program
+from elm_rl.mutation.gp.program_lines import Program, ProgramReader
+from elm_rl.mutation.gp.program_tree import ProgramTextError
 from elm_rl.mutation.gp.program_view import ProgramView
 from elm_rl.mutation.operator import FUNCTION_MESSAGE, PARAMETERS_MESSAGE, SMALL_MESSAGE, Child, draw_message
 
@@ -66,6 +70,16 @@ _GROWING = frozenset(
 )
 
 
+REMEMBERED_LINES = 8192
+"""Lines of programs that an operator remembers: some 60 MB when it is full."""
+
+
+@cache
+def _bounds(message: str, crowded: float) -> list[float]:
+    """Sums of the odds of a family's edits, up to each of them; those of growing edits count ``crowded`` times."""
+    return list(accumulate(odds * (crowded if edit in _GROWING else 1.0) for edit, odds in EDITS[message]))
+
+
 class GPMutation:
     """Mutates programs by random edits of their syntax trees.
 
@@ -75,6 +89,7 @@ class GPMutation:
         long_program: From this many lines on, edits that add statements are tried half as often, and a quarter as often
             from twice as many on: programs stay short enough for small language models.
         attempts: How often a child is tried before giving up on a parent.
+        lines: Lines of programs to remember, which saves time and changes no child; 0 remembers none.
 
     Raises:
         ValueError: A setting is out of range.
@@ -82,16 +97,24 @@ class GPMutation:
 
     name = "gp"
 
-    def __init__(self, more_edits: float = 0.4, max_edits: int = 3, long_program: int = 30, attempts: int = 4) -> None:
-        if not 0.0 <= more_edits < 1.0 or max_edits < 1 or long_program < 1 or attempts < 1:
+    def __init__(
+        self,
+        more_edits: float = 0.4,
+        max_edits: int = 3,
+        long_program: int = 30,
+        attempts: int = 4,
+        lines: int = REMEMBERED_LINES,
+    ) -> None:
+        if not 0.0 <= more_edits < 1.0 or min(max_edits, long_program, attempts) < 1 or lines < 0:
             raise ValueError(
-                "Expected 0 <= more_edits < 1 and positive max_edits, long_program and attempts; got "
-                f"{more_edits}, {max_edits}, {long_program}, {attempts}."
+                "Expected 0 <= more_edits < 1, positive max_edits, long_program and attempts, and lines of 0 or more; got "
+                f"{more_edits}, {max_edits}, {long_program}, {attempts}, {lines}."
             )
         self._more_edits = more_edits
         self._max_edits = max_edits
         self._long_program = long_program
         self._attempts = attempts
+        self._reader = ProgramReader(lines)
 
     def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
         """Makes one child per parent.
@@ -110,40 +133,37 @@ class GPMutation:
         message = draw_message(rng)
         for _ in range(self._attempts):
             try:
-                tree = parse_program(parent)
+                program = self._reader.read(parent)
             except ProgramTextError:
                 break
-            if not self._edit(ProgramView(tree), message, rng):
-                continue
             try:
-                program = write_program(tree)
+                text = program.write() if self._edit(program, message, rng) else parent
             except ProgramTextError:
                 continue
-            if program != parent:
-                return Child(program, self.name, message)
+            finally:
+                program.release()
+            if text != parent:
+                return Child(text, self.name, message)
         return Child(None, self.name, message, applied=False)
 
-    def _edit(self, view: ProgramView, message: str, rng: np.random.Generator) -> bool:
+    def _edit(self, program: Program, message: str, rng: np.random.Generator) -> bool:
         edits = 1
         if message != SMALL_MESSAGE:
             while edits < self._max_edits and rng.random() < self._more_edits:
                 edits += 1
         changed = False
-        for number in range(edits):
-            if number:
-                view = ProgramView(view.tree)
-            changed |= self._one_edit(view, message, rng)
+        for _ in range(edits):
+            changed |= self._one_edit(ProgramView(program), message, rng)
         return changed
 
     def _one_edit(self, view: ProgramView, message: str, rng: np.random.Generator) -> bool:
         family = EDITS[message]
         length = len(view.statements)
         crowded = 1.0 if length < self._long_program else 0.5 if length < 2 * self._long_program else 0.25
-        weights = np.array([odds * (crowded if edit in _GROWING else 1.0) for edit, odds in family])
-        bounds = np.cumsum(weights)
+        bounds = _bounds(message, crowded)
         # An edit that finds nothing to work on in this program gives way to another.
         for _ in range(2 * len(family)):
-            edit = family[int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))][0]
+            edit = family[bisect_right(bounds, rng.random() * bounds[-1])][0]
             if edit(view, rng):
                 return True
         return False

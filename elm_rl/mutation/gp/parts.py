@@ -13,17 +13,8 @@ import numpy as np
 
 from elm_rl.mutation.gp.constants import coarse, number_node, number_of, pick
 from elm_rl.mutation.gp.expressions import amplitude_source, joint_source, phase_source
-from elm_rl.mutation.gp.program_tree import walk
-from elm_rl.mutation.gp.program_view import (
-    CREATOR,
-    JOINT,
-    JOINTS,
-    NUMBER,
-    ProgramView,
-    Statement,
-    bound_names,
-    is_call_of,
-)
+from elm_rl.mutation.gp.program_expressions import CREATOR, JOINT, JOINTS, NUMBER, bound_names, is_call_of
+from elm_rl.mutation.gp.program_view import ProgramView, Statement
 
 _JOINT_NAMES = tuple("abcdefghmnpqrstuv")
 
@@ -109,8 +100,7 @@ def parse_statement(source: str) -> ast.stmt:
 
 def fresh_name(view: ProgramView, names: tuple[str, ...]) -> str:
     """The first of some short names that the program does not use, or a numbered one."""
-    taken = {node.id for node in walk(view.tree) if isinstance(node, ast.Name)}
-    taken |= {node.arg for node in walk(view.tree) if isinstance(node, ast.arg)}
+    taken = view.mentions()
     number = 1
     for name in names:
         if name not in taken:

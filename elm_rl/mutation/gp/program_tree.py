@@ -85,10 +85,19 @@ def parse_program(text: str) -> ast.Module:
     """
     check_program_text(text)
     try:
-        tree = ast.parse(text)
-        _tidy(tree)
+        return parse_source(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ProgramTextError(f"The program does not parse: {error}") from error
+
+
+def parse_source(text: str) -> ast.Module:
+    """Parses text that `check_program_text` has passed, and tidies its tree.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: As the parser reports it.
+    """
+    tree = ast.parse(text)
+    _tidy(tree)
     return tree
 
 

@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from elm_rl.mutation.gp.program_tree import walk
+import numpy as np
 
-# What a name or an expression stands for, weakest evidence first: stronger evidence wins.
-NUMBER = "number"
-OTHER = "other"
-JOINT = "joint"
-SEQUENCE = "sequence"
-JOINTS = "joints"
-FUNCTION = "function"
-CREATOR = "creator"
-_STRENGTH = {kind: rank for rank, kind in enumerate((NUMBER, OTHER, JOINT, SEQUENCE, JOINTS, FUNCTION, CREATOR))}
+from elm_rl.mutation.gp.program_expressions import (
+    CREATOR,
+    FUNCTION,
+    JOINT,
+    JOINTS,
+    NUMBER,
+    OTHER,
+    SEQUENCE,
+    STRENGTH,
+    Binder,
+    Clue,
+    Expressions,
+    Place,
+    bound_names,
+    is_call_of,
+)
+from elm_rl.mutation.gp.program_lines import Program
 
-JOINT_ROLES = ("x", "y")
-MUSCLE_ROLES = ("joint", "joint", "flag", "amplitude", "phase")
-_MUSCLE_KEYWORDS = {"distance_only": "flag", "amplitude": "amplitude", "phase": "phase"}
-_RIGHT_ROLES: dict[type, str] = {ast.Mod: "modulus", ast.FloorDiv: "modulus", ast.Pow: "exponent"}
+_LEFT_ALONE = (ast.With, ast.Try, ast.ClassDef)
 
 
 @dataclass(slots=True)
@@ -40,6 +45,10 @@ class Statement:
         function: The function it belongs to; None at module level.
         names: Names bound before it, in its function and around it, and what they stand for.
         loops: Enclosing ``for`` loops of the same function, outermost first.
+        expressions: Its own expressions, without those of the statements inside it.
+        program: The program it is part of.
+        place: Its place among the statements of the view.
+        end: The place after the last statement inside it.
     """
 
     node: ast.stmt
@@ -47,11 +56,19 @@ class Statement:
     function: ast.FunctionDef | None
     names: dict[str, str]
     loops: tuple[ast.For, ...]
+    expressions: Expressions = dataclasses.field(repr=False)
+    program: Program = dataclasses.field(repr=False)
+    place: int
+    end: int = 0
 
     @property
     def index(self) -> int:
         """Where the statement stands in its body."""
         return next(i for i, node in enumerate(self.body) if node is self.node)
+
+    def change(self, holder: ast.AST, field: str, value: object) -> None:
+        """Changes a field of a node inside the statement."""
+        self.program.change(self.node, holder, field, value)
 
 
 @dataclass(slots=True)
@@ -80,10 +97,7 @@ class Slot:
 
     def put(self, node: ast.expr) -> None:
         """Puts another expression in place of this one."""
-        if self.position < 0:
-            setattr(self.holder, self.field, node)
-        else:
-            getattr(self.holder, self.field)[self.position] = node
+        self.statement.program.change(self.statement.node, self.holder, self.field, node, self.position)
         self.node = node
 
 
@@ -91,24 +105,72 @@ class ProgramView:
     """Every statement and every expression of a program; stale as soon as the tree changes.
 
     Args:
-        tree: The program; the view refers to its nodes.
+        program: The program, or a tree that nothing else is known of; the view refers to its nodes.
+        block: The statements to view; those of the whole program when left out.
 
     Attributes:
-        tree: The program.
+        program: The program.
+        tree: Its tree.
         statements: All statements in the order of the text.
-        slots: All expressions that are read (not assigned to), outer before inner.
         returns: Kind of what each function of the program returns, by its name.
         count_parameters: Positions of each function's parameters that bound a ``range``, by the function's name.
     """
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.tree = tree
+    def __init__(self, program: Program | ast.Module, block: list[ast.stmt] | None = None) -> None:
+        self.program = program if isinstance(program, Program) else Program(program)
+        self.tree = self.program.tree
         self.statements: list[Statement] = []
-        self.slots: list[Slot] = []
         self.returns: dict[str, str] = {"query_cppn": JOINTS}
         self.count_parameters: dict[str, set[int]] = {"query_cppn": {1, 2}}
         self._filled: set[str] = set()  # lists that the function being visited has appended to so far
-        self._visit_body(tree.body, None, {}, {}, ())
+        self._expressions: dict[int, Expressions] = {}  # of statements that are new
+        self._visit_body(self.tree.body if block is None else block, None, {}, {}, ())
+
+    @property
+    def slots(self) -> list[Slot]:
+        """All expressions that are read (not assigned to), outer before inner."""
+        return self.find(_any_place)
+
+    def find(self, test: Callable[[Place], bool]) -> list[Slot]:
+        """The expressions whose place passes a test, in the order of `slots`.
+
+        Args:
+            test: A function of the place alone; for lines met before its answers are remembered.
+        """
+        return [self._slot(s, place) for s in self.statements for place in s.expressions.find(test)]
+
+    def draw(self, test: Callable[[Place], bool], rng: np.random.Generator) -> Slot | None:
+        """Draws one of the expressions that `find` finds, all equally likely; None where there is none."""
+        found = [(statement, places) for statement in self.statements if (places := statement.expressions.find(test))]
+        if not found:
+            return None
+        number = int(rng.integers(sum(len(places) for _, places in found)))
+        for statement, places in found:
+            if number < len(places):
+                return self._slot(statement, places[number])
+            number -= len(places)
+        raise AssertionError("the number drawn is below the sum of the lengths")
+
+    def _slot(self, statement: Statement, place: Place) -> Slot:
+        node, holder, field, position, role, scope = place
+        names = self._inner_names(statement.names, scope) if scope else statement.names
+        return Slot(node, holder or statement.node, field, position, role, statement, names)
+
+    def inside(self, statement: Statement) -> list[Statement]:
+        """A statement and all statements inside it."""
+        return self.statements[statement.place : statement.end]
+
+    def reads(self, statement: Statement) -> set[str]:
+        """Names that a statement reads, at any depth."""
+        return set().union(*(inner.expressions.names.reads for inner in self.inside(statement)))
+
+    def binds(self, statement: Statement) -> set[str]:
+        """Names that a statement binds, at any depth, and lists it appends to."""
+        return set().union(*(inner.expressions.names.binds for inner in self.inside(statement)))
+
+    def mentions(self) -> set[str]:
+        """All names of the program but those of its functions."""
+        return set().union(*(statement.expressions.names.mentions for statement in self.statements))
 
     def kind_of(self, node: ast.expr, names: dict[str, str]) -> str:
         """Guesses what an expression stands for."""
@@ -160,34 +222,63 @@ class ProgramView:
     ) -> None:
         """Visits a block; ``kinds`` holds all names of the function, ``names`` those bound before the block."""
         for node in body:
-            statement = Statement(node, body, function, names, loops)
+            expressions = self._expressions_of(node)
+            if expressions.calls:
+                expressions = expressions.given(self.count_parameters)
+            place = len(self.statements)
+            statement = Statement(node, body, function, names, loops, expressions, self.program, place)
             self.statements.append(statement)
-            if isinstance(node, ast.FunctionDef):
+            self._filled.update(expressions.filled)
+            if expressions.counted and function is not None:
+                self._note_counts(function, expressions.counted)
+            left_alone = isinstance(node, _LEFT_ALONE)
+            if isinstance(node, ast.Expr) or left_alone:
+                pass  # the most frequent kind, and what is rare in walker programs
+            elif isinstance(node, ast.FunctionDef):
                 names = {**names, node.name: FUNCTION}
                 self._visit_function(node, kinds, names)
             elif isinstance(node, ast.For):
-                self._visit_expr(node.iter, node, "iter", -1, "value", statement, names)
                 inner = {**names, **{name: kinds.get(name, OTHER) for name in bound_names(node.target)}}
                 # What a loop binds is not in reach after it, because the loop may run no time at all.
                 self._visit_body(node.body, function, kinds, inner, (*loops, node))
                 self._visit_body(node.orelse, function, kinds, inner, loops)
             elif isinstance(node, (ast.While, ast.If)):
-                self._visit_expr(node.test, node, "test", -1, "test", statement, names)
                 self._visit_body(node.body, function, kinds, names, loops)
                 self._visit_body(node.orelse, function, kinds, names, loops)
-            elif isinstance(node, (ast.With, ast.Try, ast.ClassDef)):
-                continue  # rare in walker programs: left as they are
-            else:
-                self._visit_simple(node, statement, names)
-                bound = [name for target in _targets(node) for name in bound_names(target)]
-                if bound:
-                    names = {**names, **{name: kinds.get(name, OTHER) for name in bound}}
-                    if isinstance(node, ast.Assign) and isinstance(node.value, ast.List) and not node.value.elts:
-                        names.update(dict.fromkeys(bound, SEQUENCE))
+            elif expressions.targets:
+                names = names.copy()
+                for name in expressions.targets:
+                    names[name] = kinds.get(name, OTHER)
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.List) and not node.value.elts:
+                    names.update(dict.fromkeys(expressions.targets, SEQUENCE))
+            statement.end = len(self.statements)
+            if loops or left_alone or not self._filled:
+                continue
             filled = [name for name in self._filled if names.get(name) == SEQUENCE and kinds.get(name) == JOINTS]
-            if filled and not loops:
+            if filled:
                 # Only once the loop that fills it is done can a list of joints be indexed.
                 names = {**names, **dict.fromkeys(filled, JOINTS)}
+
+    def _expressions_of(self, node: ast.stmt) -> Expressions:
+        expressions = self.program.known.get(id(node)) or self._expressions.get(id(node))
+        if expressions is None:
+            expressions = self._expressions[id(node)] = Expressions(node)
+        return expressions
+
+    def _note_counts(self, function: ast.FunctionDef, counted: list[str]) -> None:
+        for index, argument in enumerate(function.args.args):
+            if argument.arg in counted:
+                self.count_parameters.setdefault(function.name, set()).add(index)
+
+    def _inner_names(self, names: dict[str, str], scope: tuple[Binder, ...]) -> dict[str, str]:
+        """Names in reach, with those that comprehensions and lambdas bind."""
+        for binder in scope:
+            if isinstance(binder, ast.Lambda):
+                names = {**names, **{argument.arg: NUMBER for argument in binder.args.args}}
+            else:
+                kind = JOINT if self.kind_of(binder.iter, names) == JOINTS else NUMBER
+                names = {**names, **dict.fromkeys(bound_names(binder.target), kind)}
+        return names
 
     def _visit_function(self, node: ast.FunctionDef, outer: dict[str, str], names: dict[str, str]) -> None:
         kinds = dict(outer)
@@ -198,141 +289,39 @@ class ProgramView:
         self._filled = set()
         self._visit_body(node.body, node, kinds, inner, ())
 
+    def _clues(self, body: list[ast.stmt]) -> list[Clue]:
+        """The clues of a block and of the blocks inside it, in the order of the text."""
+        clues: list[Clue] = []
+        for node in body:
+            clues += self._expressions_of(node).clues
+            if isinstance(node, (ast.For, ast.While, ast.If)):
+                clues += self._clues(node.body)
+                clues += self._clues(node.orelse)
+        return clues
+
     def _collect_kinds(self, function: ast.FunctionDef, kinds: dict[str, str]) -> None:
         """Gathers what the names of one function stand for, from how they are bound and used."""
-
-        def note(node: ast.expr | None, kind: str) -> None:
-            if isinstance(node, ast.Name) and _STRENGTH[kind] >= _STRENGTH[kinds.get(node.id, NUMBER)]:
-                kinds[node.id] = kind
-
-        for node in walk(*function.body, into_functions=False):
-            if isinstance(node, ast.Name):
-                continue  # the most frequent kind of node
-            if isinstance(node, ast.Assign):
-                for target in node.targets:
-                    note(target, self.kind_of(node.value, kinds))
-            elif isinstance(node, ast.For):
-                note(node.target, JOINT if self.kind_of(node.iter, kinds) == JOINTS else NUMBER)
-            elif isinstance(node, ast.Subscript):
-                # A dictionary keyed by tuples must not be indexed with a number.
-                note(node.value, OTHER if isinstance(node.slice, ast.Tuple) else SEQUENCE)
-            elif isinstance(node, ast.Call):
-                if isinstance(node.func, ast.Attribute):
-                    receiver = node.func.value
-                    if node.func.attr in ("add_joint", "add_muscle", "get_walker"):
-                        note(receiver, CREATOR)
-                    if node.func.attr == "add_muscle":
-                        for argument in node.args[:2]:
-                            note(argument, JOINT)
-                            if isinstance(argument, ast.Subscript) and not isinstance(argument.slice, ast.Tuple):
-                                note(argument.value, JOINTS)
-                    elif node.func.attr == "append" and node.args:
-                        joints = self.kind_of(node.args[0], kinds) == JOINT
-                        note(receiver, JOINTS if joints else SEQUENCE)
-                else:
-                    note(node.func, FUNCTION)
-                    if isinstance(node.func, ast.Name) and node.func.id in ("len", "enumerate", "zip", "sum"):
-                        for argument in node.args:
-                            note(argument, SEQUENCE)
-            elif isinstance(node, ast.Return) and node.value is not None:
-                self.returns[function.name] = self.kind_of(node.value, kinds)
-
-    def _visit_simple(self, node: ast.stmt, statement: Statement, names: dict[str, str]) -> None:
-        for name in ("value", "test", "exc"):
-            value = getattr(node, name, None)
-            if isinstance(value, ast.expr):
-                self._visit_expr(value, node, name, -1, "value", statement, names)
-
-    def _visit_expr(
-        self,
-        node: ast.expr,
-        holder: ast.AST,
-        name: str,
-        position: int,
-        role: str,
-        statement: Statement,
-        names: dict[str, str],
-    ) -> None:
-        self.slots.append(Slot(node, holder, name, position, role, statement, names))
-        if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)):
-            for generator in node.generators:
-                self._visit_expr(generator.iter, generator, "iter", -1, "value", statement, names)
-                joints = self.kind_of(generator.iter, names) == JOINTS
-                names = {**names, **{bound: JOINT if joints else NUMBER for bound in bound_names(generator.target)}}
-        elif isinstance(node, ast.Attribute) and node.attr == "append" and isinstance(node.value, ast.Name):
-            self._filled.add(node.value.id)
-        elif isinstance(node, ast.Name) and role == "count" and statement.function is not None:
-            for index, argument in enumerate(statement.function.args.args):
-                if argument.arg == node.id:
-                    self.count_parameters.setdefault(statement.function.name, set()).add(index)
-        elif isinstance(node, ast.Lambda):
-            names = {**names, **{argument.arg: NUMBER for argument in node.args.args}}
-        for child, its_holder, its_name, index, its_role in self._children(node, role):
-            self._visit_expr(child, its_holder, its_name, index, its_role, statement, names)
-
-    def _children(self, node: ast.expr, role: str) -> Iterator[tuple[ast.expr, ast.AST, str, int, str]]:
-        """Yields the expressions directly below one: each with what holds it, its field, its index there, its role."""
-        if isinstance(node, ast.Call):
-            yield node.func, node, "func", -1, "callee"
-            roles = self._argument_roles(node, role)
-            for index, argument in enumerate(node.args):
-                yield argument, node, "args", index, roles[index] if index < len(roles) else "argument"
-            for keyword in node.keywords:
-                yield keyword.value, keyword, "value", -1, _MUSCLE_KEYWORDS.get(keyword.arg or "", "argument")
-        elif isinstance(node, ast.BinOp):
-            yield node.left, node, "left", -1, role
-            yield node.right, node, "right", -1, _RIGHT_ROLES.get(type(node.op), role)
-        elif isinstance(node, ast.Subscript):
-            yield node.value, node, "value", -1, "value"
-            yield node.slice, node, "slice", -1, "index"
-        elif isinstance(node, ast.IfExp):
-            yield node.body, node, "body", -1, role
-            yield node.test, node, "test", -1, "test"
-            yield node.orelse, node, "orelse", -1, role
-        elif isinstance(node, ast.UnaryOp):
-            yield node.operand, node, "operand", -1, role
-        else:
-            inner = "test" if isinstance(node, (ast.Compare, ast.BoolOp)) else "value"
-            for name in node._fields:
-                value = getattr(node, name, None)
-                if isinstance(value, ast.expr):
-                    yield value, node, name, -1, "index" if isinstance(node, ast.Slice) else inner
-                elif isinstance(value, list):
-                    for index, item in enumerate(value):
-                        if isinstance(item, ast.expr):
-                            yield item, node, name, index, inner
-
-    def _argument_roles(self, call: ast.Call, role: str) -> tuple[str, ...]:
-        if is_call_of(call, "add_joint"):
-            return JOINT_ROLES
-        if is_call_of(call, "add_muscle"):
-            return MUSCLE_ROLES
-        name = call.func.id if isinstance(call.func, ast.Name) else ""
-        if name == "range":
-            return ("count",) * len(call.args)
-        # math.sin(k) in an amplitude is part of it; what a program's own function makes of a number is unknown.
-        if isinstance(call.func, ast.Attribute) or name in ("abs", "max", "min"):
-            return (role,) * len(call.args)
-        counts = self.count_parameters.get(name, ())
-        return tuple("count" if index in counts else "argument" for index in range(len(call.args)))
+        for clue in self._clues(function.body):
+            if isinstance(clue, tuple):
+                name, kind = clue
+                if STRENGTH[kind] >= STRENGTH[kinds.get(name, NUMBER)]:
+                    kinds[name] = kind
+            elif isinstance(clue, ast.Return):
+                assert clue.value is not None
+                self.returns[function.name] = self.kind_of(clue.value, kinds)
+            else:
+                if isinstance(clue, ast.Assign):
+                    targets, kind = clue.targets, self.kind_of(clue.value, kinds)
+                elif isinstance(clue, ast.For):
+                    targets, kind = [clue.target], JOINT if self.kind_of(clue.iter, kinds) == JOINTS else NUMBER
+                else:  # a call of append
+                    assert isinstance(clue.func, ast.Attribute)
+                    targets = [clue.func.value]
+                    kind = JOINTS if self.kind_of(clue.args[0], kinds) == JOINT else SEQUENCE
+                for target in targets:
+                    if isinstance(target, ast.Name) and STRENGTH[kind] >= STRENGTH[kinds.get(target.id, NUMBER)]:
+                        kinds[target.id] = kind
 
 
-def is_call_of(node: ast.AST | None, method: str) -> bool:
-    """Whether a node is a call of the method ``method`` (of whatever object), as in ``wc.add_joint(...)``."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
-
-
-def bound_names(target: ast.AST) -> list[str]:
-    """Names that an assignment target, a loop target or an argument list binds."""
-    return [node.id for node in walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
-
-
-def used_names(node: ast.AST) -> set[str]:
-    """Names read anywhere in a node."""
-    return {child.id for child in walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}
-
-
-def _targets(node: ast.stmt) -> list[ast.expr]:
-    if isinstance(node, ast.Assign):
-        return node.targets
-    return [node.target] if isinstance(node, (ast.AugAssign, ast.AnnAssign)) else []
+def _any_place(place: Place) -> bool:
+    return True

@@ -8,23 +8,14 @@ from __future__ import annotations
 import ast
 import copy
 import math
+from collections import Counter
 
 import numpy as np
 
 from elm_rl.mutation.gp.constants import coarse, new_number, nudge_constant, number_node, number_of, pick
 from elm_rl.mutation.gp.parts import fresh_name, parse_statement
-from elm_rl.mutation.gp.program_tree import walk
-from elm_rl.mutation.gp.program_view import (
-    CREATOR,
-    JOINT,
-    JOINTS,
-    NUMBER,
-    ProgramView,
-    Statement,
-    bound_names,
-    is_call_of,
-    used_names,
-)
+from elm_rl.mutation.gp.program_expressions import CREATOR, JOINT, JOINTS, NUMBER, bound_names, is_call_of
+from elm_rl.mutation.gp.program_view import ProgramView, Statement
 
 MAX_LOOP_DEPTH = 2
 MAX_UNROLLED = 6
@@ -51,7 +42,7 @@ def duplicate_statement(view: ProgramView, rng: np.random.Generator) -> bool:
 
 def delete_statement(view: ProgramView, rng: np.random.Generator) -> bool:
     """Removes a statement; with a joint go the muscles tied to it."""
-    choices = [s for s in view.statements if _deletable(view, s)]
+    choices = _deletable(view)
     if not choices:
         return False
     chosen = pick(choices, rng)
@@ -59,9 +50,7 @@ def delete_statement(view: ProgramView, rng: np.random.Generator) -> bool:
     doomed = [chosen]
     if names:
         doomed += [
-            s
-            for s in view.statements
-            if s.function is chosen.function and s is not chosen and names & used_names(s.node)
+            s for s in view.statements if s.function is chosen.function and s is not chosen and names & view.reads(s)
         ]
         if not all(isinstance(s.node, ast.Expr) for s in doomed[1:]):
             return False
@@ -75,13 +64,14 @@ def swap_statements(view: ProgramView, rng: np.random.Generator) -> bool:
     """Exchanges two neighbouring statements, where the second does not need what the first binds."""
     pairs: list[tuple[list[ast.stmt], int]] = []
     for statement in view.statements:
-        at = statement.index
-        if at + 1 >= len(statement.body) or isinstance(statement.node, (ast.Import, ast.Return, ast.FunctionDef)):
+        other = view.statements[statement.end] if statement.end < len(view.statements) else None
+        if other is None or other.body is not statement.body:
             continue
-        other = statement.body[at + 1]
-        if isinstance(other, (ast.Return, ast.FunctionDef)) or bound_in(statement.node) & used_names(other):
+        if isinstance(statement.node, (ast.Import, ast.Return, ast.FunctionDef)):
             continue
-        pairs.append((statement.body, at))
+        if isinstance(other.node, (ast.Return, ast.FunctionDef)) or view.binds(statement) & view.reads(other):
+            continue
+        pairs.append((statement.body, statement.index))
     if not pairs:
         return False
     body, at = pick(pairs, rng)
@@ -100,7 +90,7 @@ def wrap_in_loop(view: ProgramView, rng: np.random.Generator) -> bool:
         return False
     chosen = pick(choices, rng)
     name = fresh_name(view, ("k", "i", "j", "n", "m"))
-    inner = ProgramView(ast.Module([chosen.node], []))
+    inner = ProgramView(view.program, [chosen.node])
     # A muscle repeated between the same two joints is one muscle: there the joints have to move.
     assert isinstance(chosen.node, ast.Expr)
     roles = ("index",) if is_call_of(chosen.node.value, "add_muscle") else ("index", "x", "y", "argument")
@@ -176,15 +166,6 @@ def guard_statement(view: ProgramView, rng: np.random.Generator) -> bool:
     return True
 
 
-def bound_in(node: ast.AST) -> set[str]:
-    """Names that a statement binds, at any depth, and lists it appends to."""
-    bound = set(bound_names(node))
-    for child in walk(node):
-        if is_call_of(child, "append") and isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
-            bound |= used_names(child.func.value)
-    return bound
-
-
 class _Substitute(ast.NodeTransformer):
     """Writes a number for every use of a name."""
 
@@ -202,33 +183,53 @@ def _targets(node: ast.stmt) -> list[ast.expr]:
     return node.targets if isinstance(node, ast.Assign) else []
 
 
-def _deletable(view: ProgramView, statement: Statement) -> bool:
-    """Whether a program is likely to run, and to have joints and muscles, without a statement."""
+def _deletable(view: ProgramView) -> list[Statement]:
+    """Statements without which a program is likely to run, and to have joints and muscles."""
+    readers = Counter(name for statement in view.statements for name in statement.expressions.names.reads)
+    makers = sum(statement.expressions.names.makes_muscles for statement in view.statements)
+    builders = {
+        s.place: s.function
+        for s in view.statements
+        if isinstance(s.node, ast.Assign) and view.kind_of(s.node.value, s.names) in (JOINTS, JOINT)
+    }
+    return [s for s in view.statements if _is_deletable(view, s, readers, makers, builders)]
+
+
+def _is_deletable(
+    view: ProgramView,
+    statement: Statement,
+    readers: Counter[str],
+    makers: int,
+    builders: dict[int, ast.FunctionDef | None],
+) -> bool:
+    """Whether one statement is deletable.
+
+    Args:
+        view: The program.
+        statement: The statement.
+        readers: How many statements of the program read each name.
+        makers: How many statements of the program make muscles.
+        builders: The function of each statement that gives a name to joints, by the statement's place.
+    """
     node = statement.node
     if isinstance(node, ast.FunctionDef):
-        return node.name != "make_walker" and node.name not in used_names(view.tree)
+        return node.name != "make_walker" and node.name not in readers
     if not isinstance(node, (ast.Expr, ast.If, ast.For, ast.AugAssign, ast.Assign)):
         return False
-    inside = {id(child) for child in walk(node)}
-    outside = [child for child in walk(view.tree) if id(child) not in inside]
-    if not any(is_call_of(child, "add_muscle") or _is_grid(child) for child in outside):
+    inside = view.inside(statement)
+    if makers == sum(inner.expressions.names.makes_muscles for inner in inside):
         return False
     if isinstance(node, ast.Assign) and is_call_of(node.value, "add_joint"):
         return True
     if isinstance(node, ast.Assign) and view.kind_of(node.value, statement.names) in (JOINTS, CREATOR):
-        others = [s for s in view.statements if s.function is statement.function and s.node is not node]
-        if not any(
-            isinstance(s.node, ast.Assign) and view.kind_of(s.node.value, s.names) in (JOINTS, JOINT) for s in others
-        ):
+        places = [place for place, function in builders.items() if function is statement.function]
+        if not any(place != statement.place for place in places):
             return False
     elif isinstance(node, ast.AugAssign):
         return True
-    used = {child.id for child in outside if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}
-    return not bound_in(node) & used
-
-
-def _is_grid(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "query_cppn"
+    return not any(
+        readers[name] > sum(name in inner.expressions.names.reads for inner in inside) for name in view.binds(statement)
+    )
 
 
 def _fill(body: list[ast.stmt]) -> None:

@@ -13,6 +13,7 @@ from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.mutation.gp import program_tree
 from elm_rl.mutation.gp.constants import number_of
 from elm_rl.mutation.gp.operator import EDITS, GPMutation
+from elm_rl.mutation.gp.program_expressions import JOINT, JOINTS, NUMBER
 from elm_rl.mutation.gp.program_tree import (
     MAX_CHARACTERS,
     MAX_LINES,
@@ -22,7 +23,7 @@ from elm_rl.mutation.gp.program_tree import (
     parse_program,
     write_program,
 )
-from elm_rl.mutation.gp.program_view import JOINT, JOINTS, NUMBER, ProgramView
+from elm_rl.mutation.gp.program_view import ProgramView
 from elm_rl.mutation.operator import COMMIT_MESSAGES, FUNCTION_MESSAGE, PARAMETERS_MESSAGE, SMALL_MESSAGE
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.programs.program import compile_program
