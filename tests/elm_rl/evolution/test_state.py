@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from elm_rl.evolution.digest_set import DigestSet
 from elm_rl.evolution.state import design_key, make_archive
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
@@ -27,3 +30,15 @@ def test_archive_is_the_papers_map() -> None:
     assert archive.cells == 1728
     assert archive.index_of_single((24.0, 30.0, 10_000.0)) == 1727
     assert archive.index_of_single((0.0, 0.0, 0.0)) == 0
+
+
+def test_a_digest_set_is_a_set() -> None:
+    """Against Python's own, through several growths, with digests that share their slot or are all zeros."""
+    rng = np.random.default_rng(0)
+    digests = [rng.bytes(16) for _ in range(6000)]
+    digests += [bytes(2) + rng.bytes(14) for _ in range(300)] + [bytes(16)]
+    mine, theirs = DigestSet(), set[bytes]()
+    for digest in [*digests, *digests]:
+        assert mine.add(digest) == (digest not in theirs)
+        theirs.add(digest)
+    assert len(mine) == len(theirs) == len(digests)
