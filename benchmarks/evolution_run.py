@@ -1,7 +1,7 @@
 """One timed evolution by GP, printed as JSON: what `benchmarks.evolution_speed` starts in processes of their own.
 
-Usage: ``PYTHONPATH=<checkout> python -P <this file> <iterations> <batch> <cores>``. It runs with the code of any checkout, so it
-uses only what every version of the project has.
+Usage: ``PYTHONPATH=<checkout> python -P <this file> <iterations> <batch> <cores>``. It runs with the code of any checkout,
+so it uses only what every version of the project has.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main(iterations: int, batch: int, cores: int) -> dict[str, Any]:
 
         before = run(WARM_ITERATIONS, resume=False)
         parts = Parts()
-        parts.time(operators[0], "mutate", "mutate (GP)")
+        parts.time(operators[0], "_child", "mutate (GP)")
         parts.time(evaluator, "evaluate", "evaluate: programs and walkers")
         parts.time(state.EvolutionState, "is_new", "archive: is the walker new?")
         parts.time(state.EvolutionState, "admit", "archive: offer, take, write the record")

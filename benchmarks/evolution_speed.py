@@ -165,9 +165,10 @@ def follow(evaluations: int, run: Path, every: float = 2.0) -> list[Sample]:
     with subprocess.Popen(command, env=environment(HERE), stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             done = evaluations_of(run)
-            if done and (not samples or done > samples[-1].evaluations):
+            interpreters = descendants(process.pid)  # none: the run is about to end
+            if done and interpreters and (not samples or done > samples[-1].evaluations):
                 here = megabytes(process.pid)
-                both = here + sum(map(megabytes, descendants(process.pid)))
+                both = here + sum(map(megabytes, interpreters))
                 disk = sum(file.stat().st_size for file in run.rglob("*.*") if file.exists()) / 2**20
                 samples.append(Sample(time.perf_counter() - start, done, here, both, disk))
                 if done >= shown:

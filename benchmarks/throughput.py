@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,9 @@ class _Listening(Evaluator):
         super().__init__()
         self.batches: list[list[str]] = []
 
-    def evaluate(self, programs: Sequence[str], terrain: Any) -> list[Evaluation]:
+    def evaluate(self, programs: Iterable[str], terrain: Any) -> list[Evaluation]:
         self.batches.append(list(programs))
-        return super().evaluate(programs, terrain)
+        return super().evaluate(self.batches[-1], terrain)
 
 
 def evolution(iterations: int, count: int) -> tuple[list[str], list[list[str]]]:

@@ -1,7 +1,7 @@
 """Stage 1: seed programs become maps of diverse walkers.
 
-`map_elites` is the loop; `state` is what it knows between iterations (archives, lineage, figures) and how that is kept;
-`seeds` are the programs it starts from.
+`map_elites` is the loop; `brood` makes the children of one iteration; `state` is what a run knows between iterations (archives,
+lineage, figures) and how that is kept, `digest_set` which walkers it has met; `seeds` are the programs it starts from.
 """
 
 from __future__ import annotations

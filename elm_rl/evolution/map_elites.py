@@ -15,16 +15,17 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ribs.archives import GridArchive
 from tqdm import tqdm
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.evolution.brood import Birth, Brood
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.evolution.state import COUNTS, EvolutionState, operator_figures
-from elm_rl.mutation.operator import Child, MutationOperator, ParentReader
+from elm_rl.mutation.operator import MutationOperator, ParentReader
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
@@ -121,15 +122,6 @@ class EvolutionResult:
     archives: dict[str, GridArchive]
     summary: dict[str, Any]
     out: Path
-
-
-class _Birth(NamedTuple):
-    """A child with where it comes from: the archive and record id of its parent, and the name of its operator."""
-
-    archive: str
-    parent: int
-    operator: str
-    child: Child
 
 
 def run_evolve(config: EvolveConfig) -> dict[str, Any]:
@@ -278,17 +270,16 @@ def _iterate(
         while state.iteration < config.iterations:
             start = time.perf_counter()
             state.iteration += 1
-            brood = _breed(state, config.batch_size, operators, shares)
-            bred = time.perf_counter()
-            usable = [birth for birth in brood if birth.child.applied and birth.child.program is not None]
-            evaluations = evaluator.evaluate([birth.child.program or "" for birth in usable], terrain)
+            # Programs are run and walkers walk while the rest of the batch is being bred.
+            brood = Brood(state, config.batch_size, operators, shares)
+            evaluations = evaluator.evaluate(brood.programs(), terrain)
             evaluated = time.perf_counter()
-            births = {id(birth): evaluation for birth, evaluation in zip(usable, evaluations, strict=True)}
-            metrics = _select(state, [(birth, births.get(id(birth))) for birth in brood], operators)
+            metrics = _select(state, brood.evaluated(evaluations), operators)
             seconds = time.perf_counter() - start
             state.seconds += seconds
             # Apart from this last key, two runs with the same seed write the same lines.
-            timing = {"seconds": seconds, "mutate": bred - start, "evaluate": evaluated - bred}
+            mutate = brood.seconds
+            timing = {"seconds": seconds, "mutate": mutate, "evaluate": evaluated - start - mutate}
             state.write_iteration({**metrics, "timing": timing})
             scalars.write(state.iteration, _scalars(metrics))
             if state.iteration % config.checkpoint_every == 0 or state.iteration == config.iterations:
@@ -299,8 +290,8 @@ def _iterate(
                     "niches": metrics["niches"],
                     "QD": f"{metrics['qd_score']:.0f}",
                     "best": f"{metrics['best']:.1f}",
-                    "valid": f"{valid / len(brood):.0%}",
-                    "evals/s": f"{len(usable) / seconds:.0f}",
+                    "valid": f"{valid / config.batch_size:.0%}",
+                    "evals/s": f"{len(evaluations) / seconds:.0f}",
                 },
                 refresh=False,
             )
@@ -316,41 +307,9 @@ def _scalars(metrics: dict[str, Any]) -> list[tuple[str, float]]:
     return scalars
 
 
-def _breed(
-    state: EvolutionState, batch_size: int, operators: Sequence[MutationOperator], shares: Sequence[float]
-) -> list[_Birth]:
-    """Draws parents and operators, and has the children made: one call an operator, so that a model sees one batch."""
-    names = list(state.archives)
-    # The batch need not divide by the number of archives: the next iteration begins where this one stopped.
-    first = (state.iteration - 1) * batch_size
-    archive_of = [names[(first + slot) % len(names)] for slot in range(batch_size)]
-    parents: list[tuple[int, str]] = [(0, "")] * batch_size
-    for name in names:
-        elites = state.archives[name].data(["id", "solution"])
-        slots = [slot for slot in range(batch_size) if archive_of[slot] == name]
-        for slot, drawn in zip(slots, state.rng.integers(len(elites["id"]), size=len(slots)), strict=True):
-            parents[slot] = int(elites["id"][drawn]), elites["solution"][drawn]
-    choices = state.rng.choice(len(operators), size=batch_size, p=shares)
-    children: dict[int, Child] = {}
-    for number, operator in enumerate(operators):
-        slots = [slot for slot in range(batch_size) if choices[slot] == number]
-        if slots:
-            made = operator.mutate([parents[slot][1] for slot in slots], state.rng)
-            if len(made) != len(slots):
-                raise ElmError(
-                    f"The operator '{operator.name}' gave {len(made)} children of {len(slots)} parents; expected one of "
-                    "each, in order, with program=None where it made none."
-                )
-            children.update(zip(slots, made, strict=True))
-    return [
-        _Birth(archive_of[slot], parents[slot][0], operators[choices[slot]].name, children[slot])
-        for slot in range(batch_size)
-    ]
-
-
 def _select(
     state: EvolutionState,
-    brood: Sequence[tuple[_Birth, Evaluation | None]],
+    brood: Sequence[tuple[Birth, Evaluation | None]],
     operators: Sequence[MutationOperator],
 ) -> dict[str, Any]:
     """Offers the valid, new children to their archives, in order, and counts; returns the iteration's metrics."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -62,6 +62,15 @@ class ParentReader(Protocol):
 
     def check_parents(self, programs: Sequence[str]) -> None:
         """Raises ElmError when it could read none of ``programs``."""
+        ...
+
+
+@runtime_checkable
+class LazyMutationOperator(MutationOperator, Protocol):
+    """An operator that makes its children one by one: the first can be evaluated while the next are made."""
+
+    def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
+        """Makes the children that ``mutate`` makes, each when it is asked for."""
         ...
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -180,13 +181,13 @@ class Evaluator:
 
     def evaluate(
         self,
-        programs: Sequence[str],
+        programs: Iterable[str],
         terrain: Terrain | TerrainDraw | str | Sequence[Terrain | TerrainDraw | str],
     ) -> list[Evaluation]:
         """Runs programs and the walkers they build.
 
         Args:
-            programs: Program texts.
+            programs: Program texts. They may be made as they are asked for: threads run the first meanwhile.
             terrain: One terrain for all programs, or a sequence with one for each: a Terrain, a TerrainDraw, or the name of
                 a family, made with seed 0.
 
@@ -199,11 +200,15 @@ class Evaluator:
         """
         if isinstance(programs, str):
             raise TypeError("programs: expected a sequence of program texts, got one text; put it in a list.")
-        terrains = self._terrains(terrain, len(programs))
+        if isinstance(terrain, (Terrain, TerrainDraw, str)):
+            grounds: Iterable[tuple[Terrain, bytes]] = itertools.repeat(_grounds(self._terrains(terrain, 1))[0])
+        else:
+            programs = list(programs)
+            grounds = _grounds(self._terrains(terrain, len(programs)))
         with self._lock:  # joblib's workers serve one batch at a time
-            return self._evaluate(programs, terrains)
+            return self._evaluate(programs, grounds)
 
-    def _evaluate(self, programs: Sequence[str], terrains: Sequence[Terrain]) -> list[Evaluation]:
+    def _evaluate(self, programs: Iterable[str], grounds: Iterable[tuple[Terrain, bytes]]) -> list[Evaluation]:
         built: list[_Built] = []
         # Every roll-out of the batch by its key; equal keys are equal roll-outs, whoever asks for them.
         keys: list[list[bytes]] = []
@@ -211,7 +216,7 @@ class Evaluator:
 
         def jobs() -> Iterator[_Job]:
             """The roll-outs that are not remembered, each as soon as its program has run."""
-            for walker, (ground, digest) in zip(self._build(programs), _grounds(terrains), strict=True):
+            for walker, (ground, digest) in zip(self._build(programs), grounds, strict=False):
                 copies = range(self.robustness + 1) if walker.design else ()
                 built.append(walker)
                 keys.append([digest + walker.digest + copy.to_bytes(4, "big") for copy in copies])
@@ -230,23 +235,38 @@ class Evaluator:
             for walker, asked in zip(built, keys, strict=True)
         ]
 
-    def _build(self, programs: Sequence[str]) -> Iterator[_Built]:
+    def _build(self, programs: Iterable[str]) -> Iterator[_Built]:
         """What each program builds, in order; every distinct text that is not remembered is run once."""
-        digests = [_text_digest(program) for program in programs]
-        fresh = {
-            digest: program
-            for digest, program in zip(digests, programs, strict=True)
-            if digest is not None and digest not in self._programs
-        }
-        run = self._building_map(_build, fresh.values())
+        asked: list[tuple[bytes | None, str]] = []
+
+        def fresh() -> Iterator[str]:
+            met: set[bytes] = set()
+            for program in programs:
+                digest = _text_digest(program)
+                asked.append((digest, program))
+                if digest is not None and digest not in met and digest not in self._programs:
+                    met.add(digest)
+                    yield program
+
+        run = self._building_map(_build, fresh())
+        ahead: deque[_Built] = deque()
         # In order, so that what is forgotten first does not depend on what was fresh.
         outcomes: dict[bytes, _Built] = {}
-        for digest, program in zip(digests, programs, strict=True):
+        place = 0
+        while True:
+            if place == len(asked):
+                # Programs are asked for only when their outcomes are: there may be more.
+                ahead.extend(itertools.islice(run, 1))
+                if place == len(asked):
+                    break
+            digest, program = asked[place]
+            place += 1
             if digest is None:  # what is no text is refused at once, without a worker
                 yield _build(program)
                 continue
             if digest not in outcomes:
-                outcomes[digest] = next(run) if digest in fresh else self._programs[digest]
+                known = self._programs.get(digest)
+                outcomes[digest] = known or (ahead.popleft() if ahead else next(run))
             yield outcomes[digest]
         _remember(self._programs, outcomes, min(self.cache_size, max(self.program_cache_size, len(outcomes))))
 

@@ -13,7 +13,7 @@ The output always parses: it is parsed before it is returned.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
 
@@ -81,7 +81,7 @@ def _bounds(message: str, crowded: float) -> list[float]:
 
 
 class GPMutation:
-    """Mutates programs by random edits of their syntax trees.
+    """Mutates programs by random edits of their syntax trees. An operator serves one thread at a time.
 
     Args:
         more_edits: Odds that another edit follows one (families of several edits; at most ``max_edits``).
@@ -127,7 +127,12 @@ class GPMutation:
             One child per parent, in order. A parent that is too long, too deeply nested or cannot be edited gives a
             failed child (``program=None, applied=False``).
         """
-        return [self._child(parent, rng) for parent in parents]
+        return list(self.children(parents, rng))
+
+    def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
+        """Makes the children that ``mutate`` makes, each when it is asked for."""
+        for parent in parents:
+            yield self._child(parent, rng)
 
     def _child(self, parent: str, rng: np.random.Generator) -> Child:
         message = draw_message(rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -390,3 +390,31 @@ def test_tensorboard_shows_each_iteration_once_even_after_a_resume(tmp_path):
     shown = [(event.step, event.value) for event in events.Scalars("maps/niches")]
     expected = [(line["iteration"], line["niches"]) for line in read_jsonl(out / "metrics.jsonl") if line["iteration"]]
     assert shown == expected
+
+
+class LazyToyOperator(ToyOperator):
+    """Makes its children when they are asked for."""
+
+    def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
+        for parent in parents:
+            yield from self.mutate([parent], rng)
+
+
+def test_an_operator_that_makes_children_one_by_one_gives_the_same_run(tmp_path: Path) -> None:
+    """Beside one that makes them all at once, before and after it."""
+    runs = []
+    for kind in (ToyOperator, LazyToyOperator):
+        config = toy_config(tmp_path / kind.__name__, "a", "b", "c", seeds=("square", "radial"))
+        evolve(config, ToyOperator(anywhere, "a"), kind(anywhere, "b"), ToyOperator(anywhere, "c"))
+        runs.append(without_timing(config.out))
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_an_operator_that_makes_children_one_by_one_is_counted_too(tmp_path: Path, change: int) -> None:
+    class Miscounting(LazyToyOperator):
+        def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
+            return super().children([*parents, *parents][: len(parents) + change], rng)
+
+    with pytest.raises(ElmError, match=rf"'toy' gave {16 + change} children of 16 parents"):
+        evolve(toy_config(tmp_path), Miscounting(anywhere))

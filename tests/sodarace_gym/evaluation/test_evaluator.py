@@ -313,3 +313,46 @@ def test_an_evaluation_without_anything_is_a_failed_one():
     assert not empty.valid
     assert empty.fitness == 0.0
     assert empty == Evaluation(error=EvaluationError("no_joints", "none."))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_programs_may_be_made_as_they_are_asked_for(evaluator, n_jobs):
+    programs = [*PROGRAMS[:4], PROGRAMS[1], "def (", None, PROGRAMS[0]]
+    expected = evaluator.evaluate(programs, "Flat")
+    with Evaluator(n_jobs=n_jobs, duration=evaluator.duration) as fresh:
+        for _ in range(2):  # the second time all but one are remembered, and those with an error
+            assert fresh.evaluate(iter(programs), "Flat") == expected
+        assert fresh.evaluate((text for text in [*PROGRAMS[:4], PROGRAMS[5]]), "Flat")[:4] == expected[:4]
+        assert fresh.evaluate(iter(programs), ["Flat"] * len(programs)) == expected
+        assert fresh.evaluate(iter(()), "Flat") == []
+
+
+def test_the_first_programs_run_while_the_rest_are_made(monkeypatch):
+    from sodarace_gym.evaluation import evaluator as module
+
+    started, build = threading.Event(), module._build
+
+    def building(program):
+        started.set()
+        return build(program)
+
+    def programs():
+        yield from PROGRAMS[:6]
+        assert started.wait(60), "no program ran before the last was there"
+        yield PROGRAMS[6]
+
+    monkeypatch.setattr(module, "_build", building)
+    with Evaluator(n_jobs=2, duration=1.0) as streaming:
+        assert len(streaming.evaluate(programs(), "Flat")) == 7
+
+
+def test_an_error_in_the_making_of_programs_is_the_callers():
+    def programs():
+        yield from PROGRAMS[:5]
+        raise KeyError("mine")
+
+    for n_jobs in (1, 2):
+        with Evaluator(n_jobs=n_jobs, duration=1.0) as fresh:
+            with pytest.raises(KeyError, match="mine"):
+                fresh.evaluate(programs(), "Flat")
+            assert len(fresh.evaluate(PROGRAMS[:3], "Flat")) == 3

@@ -1,0 +1,56 @@
+"""The benchmark of whole evolutions: what its figures mean, and that it runs the code of a checkout."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.evolution_run import Parts
+from benchmarks.evolution_speed import HERE, Sample, evaluations_of, growth, parts_table, timed_run
+
+
+def test_parts_leave_out_what_they_call() -> None:
+    class Loop:
+        def outer(self) -> int:
+            time.sleep(0.02)
+            return self.inner() + self.inner()
+
+        def inner(self) -> int:
+            time.sleep(0.05)
+            return 1
+
+    parts, loop = Parts(), Loop()
+    parts.time(Loop, "outer", "outer")
+    parts.time(loop, "inner", "inner")
+    parts.time(loop, "of another version", "never")
+    assert loop.outer() == 2
+    assert set(parts.seconds) == {"outer", "inner"}
+    assert parts.seconds["inner"] >= 0.1
+    assert 0.02 <= parts.seconds["outer"] < parts.seconds["inner"]
+
+
+def test_growth_is_that_of_the_second_half() -> None:
+    early = [Sample(n, n, 100.0 + n, 200.0, 0.0) for n in range(100, 1000, 100)]
+    late = [Sample(n, n, 1100.0 + 0.25 * (n - 1000), 200.0, 0.0) for n in range(1000, 2001, 100)]
+    assert growth([*early, *late], "process") == pytest.approx(0.25)
+    assert growth([*early, *late], "all_processes") == pytest.approx(0.0)
+
+
+def test_a_line_that_is_being_written_does_not_count(tmp_path: Path) -> None:
+    assert evaluations_of(tmp_path) == 0
+    lines = [json.dumps({"evaluations": n, "padding": "x" * 900}) for n in range(0, 5000, 100)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"evaluat')
+    assert evaluations_of(tmp_path) == 4900
+
+
+def test_a_run_of_this_checkout_accounts_for_all_its_time() -> None:
+    run = timed_run(HERE, iterations=1)
+    assert run["evaluations"] > 200
+    assert sum(run["parts"].values()) == pytest.approx(run["seconds"])
+    assert run["parts"]["mutate (GP)"] > 0
+    assert run["parts"]["evaluate: programs and walkers"] > 0
+    assert run["cpu_seconds"] > 0
+    assert "| all | " in parts_table([run])
