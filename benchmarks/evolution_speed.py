@@ -50,10 +50,10 @@ def environment(checkout: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(checkout)}
 
 
-def timed_run(checkout: Path, iterations: int) -> dict[str, Any]:
+def timed_run(checkout: Path, iterations: int, batch: int = BATCH) -> dict[str, Any]:
     """One evolution by the code of a checkout, see `benchmarks.evolution_run`."""
     done = subprocess.run(
-        [sys.executable, "-P", str(RUN), str(iterations), str(BATCH), str(CORES)],
+        [sys.executable, "-P", str(RUN), str(iterations), str(batch), str(CORES)],
         capture_output=True,
         text=True,
         cwd=checkout,
