@@ -56,12 +56,10 @@ class Brood:
         for number, operator in enumerate(self._operators):
             slots = [slot for slot, choice in enumerate(self._choices) if choice == number]
             parents = [self._parents[slot][1] for slot in slots]
-            made = 0
-            for child in self._made(operator, parents):
-                self._children[slots[made]] = child
-                made += 1
+            for slot, child in zip(slots, self._made(operator, parents), strict=True):
+                self._children[slot] = child
                 if child.applied and child.program is not None:
-                    self._usable.append(slots[made - 1])
+                    self._usable.append(slot)
                     yield child.program
 
     def _made(self, operator: MutationOperator, parents: list[str]) -> Iterator[Child]:
