@@ -1,7 +1,7 @@
 """One timed evolution by GP, printed as JSON: what `benchmarks.evolution_speed` starts in processes of their own.
 
-Usage: ``PYTHONPATH=<checkout> python -P <this file> <iterations> <batch> <cores>``. It runs with the code of any checkout,
-so it uses only what every version of the project has.
+Usage: ``PYTHONPATH=<checkout> python -P <this file> <iterations> <batch> <cores> <seed> [<seed>...]``. It runs with the
+code of any checkout, so it uses only what every version of the project has.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def cpu_seconds() -> float:
     return total
 
 
-def main(iterations: int, batch: int, cores: int) -> dict[str, Any]:
+def main(iterations: int, batch: int, cores: int, seeds: Sequence[str]) -> dict[str, Any]:
     """Runs `WARM_ITERATIONS`, then times as many iterations as asked for."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
@@ -80,7 +81,8 @@ def main(iterations: int, batch: int, cores: int) -> dict[str, Any]:
 
         def run(until: int, resume: bool) -> dict[str, Any]:
             out = Path(folder) / "run"
-            config = evolution.EvolveConfig(out=out, iterations=until, batch_size=batch, n_jobs=cores, progress=False)
+            settings = {"seeds": tuple(seeds), "batch_size": batch, "n_jobs": cores, "progress": False}
+            config = evolution.EvolveConfig(out=out, iterations=until, **settings)
             summary: dict[str, Any] = evolution.run_evolution(config, operators, evaluator, resume=resume).summary
             return summary
 
@@ -107,4 +109,4 @@ def main(iterations: int, batch: int, cores: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*map(int, sys.argv[1:4]))))
+    print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])))

@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks.evaluation_parts import ratio_of
 from benchmarks.evolution_run import WARM_ITERATIONS
 from benchmarks.tables import markdown_table, publish
+from elm_rl.evolution.seeds import SEED_NAMES
 
 HERE = Path(__file__).resolve().parents[1]
 RUN = Path(__file__).with_name("evolution_run.py")
@@ -50,10 +51,10 @@ def environment(checkout: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(checkout)}
 
 
-def timed_run(checkout: Path, iterations: int, batch: int = BATCH) -> dict[str, Any]:
+def timed_run(checkout: Path, iterations: int, seeds: Sequence[str], batch: int = BATCH) -> dict[str, Any]:
     """One evolution by the code of a checkout, see `benchmarks.evolution_run`."""
     done = subprocess.run(
-        [sys.executable, "-P", str(RUN), str(iterations), str(batch), str(CORES)],
+        [sys.executable, "-P", str(RUN), str(iterations), str(batch), str(CORES), *seeds],
         capture_output=True,
         text=True,
         cwd=checkout,
@@ -72,13 +73,13 @@ def rates(runs: Sequence[Mapping[str, Any]]) -> list[float]:
     return [run["evaluations"] / run["seconds"] for run in runs]
 
 
-def compare(against: Path | None, iterations: int, turns: int) -> str:
+def compare(against: Path | None, iterations: int, turns: int, seeds: Sequence[str]) -> str:
     """Times the checkouts in turns; returns the tables."""
     checkouts = {"this checkout": HERE} | ({"the other": against} if against else {})
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in checkouts}
     for _ in range(turns):
         for name, checkout in checkouts.items():
-            runs[name].append(timed_run(checkout, iterations))
+            runs[name].append(timed_run(checkout, iterations, seeds))
     here = rates(runs["this checkout"])
     rows = [
         [
@@ -92,18 +93,22 @@ def compare(against: Path | None, iterations: int, turns: int) -> str:
     ]
     header = ["", "evaluations/s", "CPU ms an evaluation", "this checkout / it", "niches / QD score found"]
     text = [
-        f"Flat, all seeds, batches of {BATCH}, seed 0, {CORES} cores. After {WARM_ITERATIONS} iterations the next "
-        f"{iterations} are timed from the call to the summary. Medians of {turns} turns, quartiles in brackets; "
+        f"Flat, from {', '.join(seeds)}, batches of {BATCH}, seed 0, {CORES} cores. After {WARM_ITERATIONS} iterations the "
+        f"next {iterations} are timed from the call to the summary. Medians of {turns} turns, quartiles in brackets; "
         "every run is a process of its own.",
         markdown_table(header, rows),
     ]
     if against:
-        text.append(f"The other: {described(against)}. The same niches and QD score mean the same run.")
+        text.append(
+            f"The other: {described(against)}. The same niches and QD score mean the same run; where a seed program differs "
+            "between the two, the runs differ, and so does the work that they are."
+        )
     for name, its in runs.items():
         text.append(f"## Where the time of the loop goes: {name}\n\n{parts_table(its)}")
     text.append(
         "The loop is one thread; while it waits for programs and walkers, other threads and the sandbox's processes work. CPU "
-        "time counts all of them."
+        "time counts all of them. The parts are by the clock: mutation, which goes on while programs run, waits for Python's "
+        "lock now and then."
     )
     return "\n\n".join(text)
 
@@ -238,6 +243,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="another checkout of the project, timed in turns with this one")
     parser.add_argument("--iterations", type=int, default=16, help=f"iterations of {BATCH} to time (default 16)")
     parser.add_argument("--turns", type=int, default=5, help="runs of each checkout (default 5)")
+    parser.add_argument("--seeds", nargs="+", default=SEED_NAMES, help="seed programs to begin with (default: all)")
     parser.add_argument("--long", type=int, help="instead, follow one run of so many evaluations")
     parser.add_argument(
         "--write", action="store_true", help="write benchmarks/results/evolution_speed.md, or evolution_long.md"
@@ -248,7 +254,7 @@ def main() -> None:
         publish(name, "A long evolution: is time linear, is memory flat?", body, options.write)
         return
     against = options.against.resolve() if options.against else None
-    body = compare(against, options.iterations, options.turns)
+    body = compare(against, options.iterations, options.turns, options.seeds)
     publish("evolution_speed", "How fast is an evolution by GP as it comes?", body, options.write)
 
 
