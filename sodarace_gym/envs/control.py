@@ -14,9 +14,9 @@ from sodarace_gym.arguments import checked_number, checked_options, checked_rend
 from sodarace_gym.envs.env import warn_without_render_mode
 from sodarace_gym.envs.senses import Senses
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.physics.constants import DRIVE_RATE, DURATION, STEP_RATE
+from sodarace_gym.physics.constants import CONSTANTS, DRIVE_RATE, DURATION, STEP_RATE
 from sodarace_gym.physics.control import ControlledWorld, MuscleDrive, phase_groups
-from sodarace_gym.physics.rollout import CONSTANTS, world_arrays
+from sodarace_gym.physics.world import world_arrays
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.terrains.distribution import TerrainDraw
 from sodarace_gym.terrains.source import TerrainSource

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sodarace_gym.physics.constants import DRIVE_RATE, STEP_RATE
 from sodarace_gym.physics.control import ControlledWorld
-from sodarace_gym.physics.stepping import WorldArrays
+from sodarace_gym.physics.world import WorldArrays
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO
 
 LOOK_BEHIND, LOOK_AHEAD = -8.0, 24.0

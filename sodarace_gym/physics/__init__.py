@@ -1,9 +1,9 @@
 """A walker on a terrain becomes a distance.
 
-`rollout` is the way in, and `constants` has every number. `stepping` has the world and its loop twice, plain pymunk and
-compiled, equal bit for bit; `chipmunk` calls Chipmunk's functions from compiled code, `surfaces` finds joints in the ground,
-and `compilation` keeps machine code on disk. `control` steps a world whose muscles somebody else drives, and `robustness`
-moves a walker's joints by very little.
+`rollout` is the way in, and `constants` has every number. `world` turns a walker, `solid` a terrain into arrays. `batch` hands
+many of them to the compiled `engine`, or to pymunk in `reference`, which defines what a distance is: both give the same bits.
+`control` steps a world whose muscles somebody else drives, and `robustness` moves a walker's joints by very little. `surfaces`
+finds joints in the ground, and `compilation` keeps machine code on disk.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sodarace_gym.physics.robustness import perturbed as perturbed
     from sodarace_gym.physics.rollout import Rollout as Rollout
     from sodarace_gym.physics.rollout import roll_out as roll_out
+    from sodarace_gym.physics.rollout import roll_out_many as roll_out_many
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -29,6 +30,6 @@ __getattr__, __dir__ = lazy_names(
         "constants": ["DRIVE_RATE", "DURATION", "FRAME_RATE", "STEP_RATE"],
         "control": ["ControlledWorld", "MuscleDrive"],
         "robustness": ["perturbed"],
-        "rollout": ["Rollout", "roll_out"],
+        "rollout": ["Rollout", "roll_out", "roll_out_many"],
     },
 )

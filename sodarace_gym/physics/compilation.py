@@ -1,54 +1,59 @@
-"""Compiling with numba: the machine code stays on disk until any of the sources it was made from changes."""
+"""Compiling with numba: the machine code stays on disk until a source in this room changes."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import pickle
+import pkgutil
 import sys
 import warnings
 from collections.abc import Callable
 from importlib.abc import ResourceLoader
-from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def compiler(*modules: ModuleType) -> Callable[[Function], Function]:
-    """Makes a decorator that compiles functions without Python objects, frees the interpreter lock and caches on disk.
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def _digest_of_the_room() -> str:
+    """Tells one text of this room's sources from another.
 
     numba compiles what a function calls into it, yet it only notices changes of the file that the function itself stands in
-    (its manual names this among the limitations of caching). It files machine code under the function's qualified name;
-    here that name gets a digest of the other sources, so that another text of theirs finds no old code.
-
-    Where no folder can be written (a read-only installation and a home that is none), everything works as well but is compiled
-    by each process anew; one warning says so.
-
-    Args:
-        modules: The other modules of ours whose functions, types or constants the functions use, also through each other.
-
-    Returns:
-        The decorator. What it makes of a function is numba's dispatcher, called as the function is.
+    (its manual names this among the limitations of caching). It files machine code under the function's qualified name; here
+    that name gets a digest of all sources of the room, so that another text of theirs finds no old code.
     """
     digest = hashlib.sha256()
-    for module in (sys.modules[__name__], *modules):
-        loader = cast(ResourceLoader, module.__loader__)  # reads from folders and from archives
-        digest.update(hashlib.sha256(loader.get_data(str(module.__file__))).digest())
+    room = sys.modules[__name__.rpartition(".")[0]]
+    for module in sorted(module.name for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")):
+        spec = importlib.util.find_spec(module)
+        assert spec is not None and spec.origin is not None
+        loader = cast(ResourceLoader, spec.loader)  # reads from folders and from archives
+        digest.update(hashlib.sha256(loader.get_data(spec.origin)).digest())
+    return digest.hexdigest()[:16]
 
+
+def _compiler(**options: Any) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
-        function.__qualname__ += f"_{digest.hexdigest()[:16]}"
-        compiled = numba.njit(nogil=True)(function)
-        if isinstance(compiled, Dispatcher):  # a plain function under NUMBA_DISABLE_JIT
+        function.__qualname__ += f"_{_DIGEST}"
+        # As in C and numpy, a division by zero gives infinity or NaN instead of an exception.
+        made = numba.njit(nogil=True, error_model="numpy", **options)(function)
+        if isinstance(made, Dispatcher):  # a plain function under NUMBA_DISABLE_JIT
             try:
-                compiled._cache = _Cache(function)  # type: ignore[attr-defined] # as enable_caching() does, with numba's own class
+                made._cache = _Cache(function)  # type: ignore[attr-defined] # as enable_caching() does, with numba's own class
             except (RuntimeError, OSError) as error:
                 _warn_uncached(str(error))
-        return cast(Function, compiled)
+        return cast(Function, made)
 
     return decorate
 
@@ -91,3 +96,20 @@ def _warn_uncached(reason: str) -> None:
         RuntimeWarning,
         stacklevel=3,
     )
+
+
+_DIGEST = _digest_of_the_room()
+
+compiled = _compiler(_nrt=True)
+"""Compiles a function without Python objects, frees the interpreter lock and caches the machine code on disk.
+
+Where no folder can be written (a read-only installation and a home that is none), everything works as well but is compiled by
+each process anew; one warning says so. What it makes of a function is numba's dispatcher, called as the function is.
+"""
+
+borrowing = _compiler(_nrt=False)
+"""The same for a function that makes no arrays and gives none away: numba then leaves out the counting of references, which in
+functions over many arrays would take most of the time."""
+
+inlined = _compiler(_nrt=False, forceinline=True)
+"""The same for a function that becomes a part of those which call it."""

@@ -7,6 +7,7 @@ whose numbers the ELM paper's simulator descends from; *measured* marks choices 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 GRAVITY = 25.0
 """Downward acceleration, units / s^2 (IESoR)."""
@@ -60,3 +61,49 @@ DURATION = 10.0
 """Simulated time a walker walks, s (PAPER_FACTS)."""
 FRAME_RATE = 20
 """Frames per second of a recorded trajectory."""
+CHECK_EVERY = 10
+"""Steps between two looks at speeds and positions; a runaway spring cannot overflow a float in so few."""
+
+
+class WorldConstants(NamedTuple):
+    """Numbers shared by all walkers in the form the loops take; ``CONSTANTS`` holds the values in use."""
+
+    gravity: float
+    joint_mass: float
+    joint_radius: float
+    joint_friction: float
+    joint_elasticity: float
+    segment_radius: float
+    time_step: float
+    iterations: int
+    max_speed: float
+    escape_depth: float
+    rest_speed: float
+    drift_speed: float
+    calm_checks: int
+    settling_steps: int
+    settling_damping: float
+    settling_gravity: float
+
+
+CONSTANTS = WorldConstants(
+    gravity=GRAVITY,
+    joint_mass=JOINT_MASS,
+    joint_radius=JOINT_RADIUS,
+    joint_friction=FRICTION,
+    joint_elasticity=RESTITUTION,
+    segment_radius=TERRAIN_RADIUS,
+    time_step=1.0 / STEP_RATE,
+    iterations=SOLVER_ITERATIONS,
+    max_speed=MAX_SPEED,
+    escape_depth=ESCAPE_DEPTH,
+    rest_speed=REST_SPEED,
+    drift_speed=DRIFT_SPEED,
+    calm_checks=math.ceil(REST_TIME * STEP_RATE / CHECK_EVERY),
+    settling_steps=round(SETTLING_LIMIT * STEP_RATE),
+    settling_damping=SETTLING_DAMPING,
+    # Chipmunk scales the springs' impulses by the drag, but not gravity: without this a walker would settle into the shape
+    # of one with weaker springs, and move when the drag ends.
+    settling_gravity=GRAVITY * SETTLING_DAMPING ** (1.0 / STEP_RATE),
+)
+"""The constants of every environment."""

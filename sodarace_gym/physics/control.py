@@ -1,8 +1,7 @@
 """A walker's world that someone else drives: it is advanced a few steps at a time, with rest lengths from outside.
 
-The world is the one of ``stepping``: pymunk builds it and it settles as every roll-out does. From then on the caller sets the
-rest lengths of the active muscles for every physics step. As in ``stepping``, a compiled loop and a plain one stand side by
-side and agree bit for bit; driven with the walker's own gait, both repeat the roll-out
+The walker settles as in every roll-out. From then on the caller sets the rest lengths of the active muscles for every physics
+step. The engine and pymunk agree bit for bit here too; driven with the walker's own gait, both repeat the roll-out
 (tests/sodarace_gym/physics/test_control.py).
 """
 
@@ -10,55 +9,36 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pymunk._chipmunk_cffi import ffi
 
-from sodarace_gym.physics import chipmunk, stepping, surfaces
-from sodarace_gym.physics.compilation import compiler
-from sodarace_gym.physics.constants import STEP_RATE
-from sodarace_gym.physics.stepping import CHECK_EVERY, COMPLETED, Floats, Ints, WorldArrays, WorldConstants
+from sodarace_gym.physics import reference
+from sodarace_gym.physics.batch import engine_agrees, pack
+from sodarace_gym.physics.compilation import Floats, Ints
+from sodarace_gym.physics.constants import CHECK_EVERY, STEP_RATE, WorldConstants
+from sodarace_gym.physics.engine import driving
+from sodarace_gym.physics.engine.stepping import COMPLETED, ESCAPED, OVERFLOW, UNSTABLE
+from sodarace_gym.physics.world import WorldArrays
 
-FAULTS = {COMPLETED: None, stepping.UNSTABLE: "unstable", stepping.ESCAPED: "escaped"}
-"""What the loops' statuses mean; see ``physics.Rollout.fault``."""
+FAULTS = {COMPLETED: None, UNSTABLE: "unstable", ESCAPED: "escaped"}
+"""What statuses mean; see ``rollout.Rollout.fault``."""
 
 MUSCLE_SPEED = 6.0
 """A driven muscle's rest length changes by at most this many amplitudes a second, twice as fast as its own gait ever does:
 jumps of a rest length would throw the walker (chosen here; random and bang-bang driving then rarely ends in a fault)."""
 
-_ADDRESSES = chipmunk.function_addresses()
-_compiled = compiler(chipmunk, stepping, surfaces)
 
+class _Driven(Protocol):
+    """A settled walker, in the engine or in pymunk."""
 
-@_compiled
-def _advance(
-    addresses: Ints,
-    space: int,
-    bodies: Ints,
-    springs: Ints,
-    rest_lengths: Floats,
-    arrays: WorldArrays,
-    constants: WorldConstants,
-    taken: int,
-    motion: Floats,
-) -> tuple[int, int, float]:
-    """Takes one step for each row of ``rest_lengths``: (status, steps taken since the start, x of the centre of mass)."""
-    status = COMPLETED
-    for row in range(rest_lengths.shape[0]):
-        for index in range(springs.shape[0]):
-            chipmunk.spring_set_rest_length(addresses, (springs[index], rest_lengths[row, index]))
-        chipmunk.space_step(addresses, (space, constants.time_step))
-        taken += 1
-        if taken % CHECK_EVERY == 0 or taken == arrays.drive.shape[0]:
-            status, _ = stepping.check_compiled(addresses, bodies, arrays, constants)
-            if status != COMPLETED:
-                break
-    for index in range(bodies.shape[0]):
-        motion[index, 0], motion[index, 1] = chipmunk.body_position(addresses, (bodies[index],))
-        motion[index, 2], motion[index, 3] = chipmunk.body_velocity(addresses, (bodies[index],))
-    return status, taken, stepping.centre_compiled(addresses, bodies)
+    status: int
+    settled: bool
+
+    def push(self, velocities: Floats) -> None: ...
+
+    def advance(self, rest_lengths: Floats, total: int, motion: Floats) -> tuple[int, int, float]: ...
 
 
 class ControlledWorld:
@@ -67,10 +47,10 @@ class ControlledWorld:
     Args:
         arrays: The world; ``arrays.drive`` has one row for each step that the episode may take.
         constants: The physical constants.
-        plain: Use pymunk's Python interface throughout; None uses the compiled loop where the platform supports it.
+        engine: "compiled" or "pymunk"; see ``batch``.
 
     Attributes:
-        fault: None, or why the walker cannot go on: "unstable", "escaped" or "unsettled" (see ``physics.Rollout``).
+        fault: None, or why the walker cannot go on: "unstable", "escaped" or "unsettled" (see ``rollout.Rollout``).
         taken: Steps taken since the walker settled.
         centre: x of the centre of mass, walker units.
         motion: Positions and velocities of the joints, shape (joints, 4): x, y in walker units, then their rates of change
@@ -78,38 +58,27 @@ class ControlledWorld:
         rest_lengths: Rest lengths that the active muscles have now, shape (active muscles,), walker units.
     """
 
-    def __init__(self, arrays: WorldArrays, constants: WorldConstants, plain: bool | None = None) -> None:
+    def __init__(self, arrays: WorldArrays, constants: WorldConstants, engine: str = "compiled") -> None:
         self.arrays, self.constants = arrays, constants
-        self.plain = not chipmunk.compiled_calls_supported() if plain is None else plain
-        # pymunk owns everything that Chipmunk allocates, also while compiled code steps it: these references keep it alive.
-        # They go when the interpreter ends, before pymunk itself does, which otherwise complains of every world left.
-        space, bodies, springs = stepping.build_plain(arrays, constants)
-        self._parts = [(space, bodies, [springs[index] for index in arrays.active])]
-        weakref.finalize(self, self._parts.clear)
-        still = arrays._replace(drive=arrays.drive[:0])  # a roll-out that ends where walking would begin
-        if self.plain:
-            settling = stepping.run_plain(space, bodies, springs, still, constants)
-            status, settled = settling.status, settling.settled
-        else:
-            every = _pointers([spring._constraint for spring in springs])
-            self._handles = (_pointer(space._space), _pointers([body._body for body in bodies]), every[arrays.active])
-            nothing = np.zeros((0, len(bodies), 2))
-            status, _, settled, _, _ = stepping.run_compiled(
-                _ADDRESSES, *self._handles[:2], every, still, constants, 0, nothing
-            )
+        compiled = engine == "compiled" and constants.joint_mass == 1.0 and engine_agrees()
+        self._walker: _Driven = _InEngine(arrays, constants) if compiled else _InPymunk(arrays, constants)
+        if self._walker.status == OVERFLOW:
+            self._walker = _InPymunk(arrays, constants)
+        # What has happened to the walker since it settled, so that pymunk can repeat it: velocities given, rest lengths set.
+        self._history: list[tuple[str, Floats]] = []
         self.taken = 0
         self.motion = np.zeros((len(arrays.joints), 4))
         self.centre = 0.0
         self.rest_lengths: Floats = arrays.rest_lengths[arrays.active]
-        self.advance(np.zeros((0, len(arrays.active))))  # only looks
-        self.fault: str | None = FAULTS[status] if settled or status != COMPLETED else "unsettled"
+        self._look()
+        status = self._walker.status
+        self.fault: str | None = FAULTS[status] if self._walker.settled or status != COMPLETED else "unsettled"
 
     def push(self, velocities: Floats) -> None:
         """Adds velocities to the joints', shape (joints, 2), walker units / s."""
-        _, bodies, springs = self._parts[0]
-        for body, (x, y) in zip(bodies, velocities.tolist(), strict=True):
-            body.velocity = (body.velocity.x + x, body.velocity.y + y)
-        self.advance(np.zeros((0, len(springs))))
+        self._history.append(("push", velocities.copy()))
+        self._walker.push(velocities)
+        self._look()
 
     @property
     def steps_left(self) -> int:
@@ -128,39 +97,82 @@ class ControlledWorld:
         """
         if len(rest_lengths) > self.steps_left:
             raise ValueError(f"rest_lengths: expected at most {self.steps_left} more steps, got {len(rest_lengths)}.")
-        if self.plain:
-            status = self._advance_plain(rest_lengths.tolist())
-        else:
-            status, self.taken, self.centre = _advance(
-                _ADDRESSES, *self._handles, rest_lengths, self.arrays, self.constants, self.taken, self.motion
-            )
-        if len(rest_lengths):
-            self.rest_lengths = rest_lengths[-1]
-            self.fault = FAULTS[status]
+        if len(rest_lengths) == 0:
+            return
+        self._history.append(("advance", rest_lengths))
+        status, taken, self.centre = self._walker.advance(rest_lengths, len(self.arrays.drive), self.motion)
+        if status == OVERFLOW:
+            status, taken, self.centre = self._repeat_with_pymunk()
+        self.taken = taken
+        self.rest_lengths = rest_lengths[-1]
+        self.fault = FAULTS[status]
 
-    def _advance_plain(self, rest_lengths: list[list[float]]) -> int:
+    def _look(self) -> None:
+        _, _, self.centre = self._walker.advance(
+            np.zeros((0, len(self.arrays.active))), len(self.arrays.drive), self.motion
+        )
+
+    def _repeat_with_pymunk(self) -> tuple[int, int, float]:
+        """Goes on in pymunk, where there is always room: it settles and does all that was done so far."""
+        self._walker = _InPymunk(self.arrays, self.constants)
+        outcome = (COMPLETED, 0, 0.0)
+        for act, values in self._history:
+            if act == "push":
+                self._walker.push(values)
+            else:
+                outcome = self._walker.advance(values, len(self.arrays.drive), self.motion)
+        return outcome
+
+
+class _InEngine:
+    """A settled walker in the compiled engine."""
+
+    def __init__(self, arrays: WorldArrays, constants: WorldConstants) -> None:
+        self._fixed = (pack([arrays], [0]), arrays.solid.ground, constants)
+        self._space, self.status, self.settled = driving.settle(*self._fixed)
+
+    def push(self, velocities: Floats) -> None:
+        self._space.joints.velocities[: velocities.size] += velocities.ravel()
+
+    def advance(self, rest_lengths: Floats, total: int, motion: Floats) -> tuple[int, int, float]:
+        """Status, steps taken since the walker settled, x of the centre of mass."""
+        rows = np.ascontiguousarray(rest_lengths)
+        status, centre = driving.advance(self._space, *self._fixed, rows, total, motion)
+        return status, int(self._space.lanes.walking_steps[0]), centre
+
+
+class _InPymunk:
+    """A settled walker in pymunk."""
+
+    def __init__(self, arrays: WorldArrays, constants: WorldConstants) -> None:
+        self._arrays, self._constants = arrays, constants
+        space, bodies, springs = reference.build_space(arrays, constants)
+        # These go when the interpreter ends, before pymunk itself does, which otherwise complains of every world left.
+        self._parts = [(space, bodies, [springs[index] for index in arrays.active])]
+        weakref.finalize(self, self._parts.clear)
+        still = arrays._replace(drive=arrays.drive[:0])  # a roll-out that ends where walking would begin
+        settling = reference.run_space(space, bodies, springs, still, constants)
+        self.status, self.settled, self._taken = settling.status, settling.settled, 0
+
+    def push(self, velocities: Floats) -> None:
+        for body, (x, y) in zip(self._parts[0][1], velocities.tolist(), strict=True):
+            body.velocity = (body.velocity.x + x, body.velocity.y + y)
+
+    def advance(self, rest_lengths: Floats, total: int, motion: Floats) -> tuple[int, int, float]:
+        """Status, steps taken since the walker settled, x of the centre of mass."""
         space, bodies, springs = self._parts[0]
         status = COMPLETED
-        for row in rest_lengths:
+        for row in rest_lengths.tolist():
             for spring, rest in zip(springs, row, strict=True):
                 spring.rest_length = rest
-            space.step(self.constants.time_step)
-            self.taken += 1
-            if self.taken % CHECK_EVERY == 0 or self.taken == len(self.arrays.drive):
-                status, _ = stepping.check_plain(bodies, self.arrays, self.constants)
+            space.step(self._constants.time_step)
+            self._taken += 1
+            if self._taken % CHECK_EVERY == 0 or self._taken == total:
+                status, _ = reference.check(bodies, self._arrays, self._constants)
                 if status != COMPLETED:
                     break
-        self.motion[:] = [(*body.position, *body.velocity) for body in bodies]
-        self.centre = stepping.centre_plain(bodies)
-        return status
-
-
-def _pointer(handle: object) -> int:
-    return int(ffi.cast("intptr_t", handle))
-
-
-def _pointers(handles: Iterable[object]) -> Ints:
-    return np.array([_pointer(handle) for handle in handles], dtype=np.int64)
+        motion[:] = [(*body.position, *body.velocity) for body in bodies]
+        return status, self._taken, reference.centre(bodies)
 
 
 class MuscleDrive:

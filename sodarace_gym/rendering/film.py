@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sodarace_gym.arguments import checked_whole
 from sodarace_gym.physics.constants import DURATION, FRAME_RATE
-from sodarace_gym.physics.rollout import roll_out, world_arrays
+from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.physics.world import world_arrays
 from sodarace_gym.rendering import camera
 from sodarace_gym.rendering.canvas import PAPER, Canvas, Image, View, pygame, to_image
 from sodarace_gym.rendering.drawing import (

@@ -10,8 +10,8 @@ One thing is written without a function: a spring's rest length (``spring_set_re
 bodies at both ends, which never sleep here: 2% of a walking step of the square, 6.5% of one of the grid cppn_fixed (measured).
 
 Two-dimensional vectors travel by value. On the platforms named in ``COMPILED_PLATFORMS`` the C calling convention passes a
-struct of two doubles exactly as two doubles, which is what the calls below do; elsewhere (Windows) the plain pymunk loop
-of ``stepping`` is used.
+struct of two doubles exactly as two doubles, which is what the calls below do; elsewhere (Windows) the loop
+cannot be measured.
 """
 
 from __future__ import annotations
