@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.baselines import Generator, Meter
 from benchmarks.learners import Learner, RandomActions, vector_ppo
 from benchmarks.tables import format_interval, markdown_table, mean_interval, publish
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.physics.constants import DURATION
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.wrappers.box_actions import BoxActions

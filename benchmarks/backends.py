@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.evaluation_parts import ratio_of, seconds_of
 from benchmarks.tables import markdown_table, publish
-from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
+from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.walkers.random_walker import random_design
 
 

@@ -18,7 +18,7 @@ from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.mutation.gp.operator import GPMutation
-from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
+from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.walkers.random_walker import random_design
 
 

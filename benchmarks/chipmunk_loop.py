@@ -12,11 +12,11 @@ import numba
 import numpy as np
 
 from benchmarks import chipmunk_calls as chipmunk
+from sodarace_gym.physics.compilation import Floats, Ints
 from sodarace_gym.physics.constants import CHECK_EVERY, WorldConstants
 from sodarace_gym.physics.engine.stepping import COMPLETED, ESCAPED, UNSTABLE
 from sodarace_gym.physics.reference import COLLISION_GROUP
 from sodarace_gym.physics.surfaces import drifting, joint_fault
-from sodarace_gym.physics.compilation import Floats, Ints
 from sodarace_gym.physics.world import Motion, WorldArrays, frame_count
 
 _compiled = numba.njit(cache=True, nogil=True)
@@ -203,7 +203,6 @@ def roll_out_compiled(arrays: WorldArrays, constants: WorldConstants, record_eve
     flat = _Arrays(*arrays[:9], solid.segments, solid.floor, solid.ceiling, arrays.drive)
     outcome = _roll_out(_ADDRESSES, flat, constants, record_every, frames)
     return Motion(*outcome, frames)
-
 
 
 _ADDRESSES = chipmunk.function_addresses()

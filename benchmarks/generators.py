@@ -28,7 +28,7 @@ from benchmarks.learners import vector_ppo
 from benchmarks.tables import RESULTS, format_interval, markdown_table, publish
 from elm_rl.inventor.ppo import FinetuneConfig
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 
 

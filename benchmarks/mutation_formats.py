@@ -21,7 +21,7 @@ from elm_rl.mutation.language_model import LanguageModelMutation
 from elm_rl.mutation.operator import MutationOperator
 from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
 from elm_rl.runs.run_directory import CONFIG_FILE, SUMMARY_FILE, read_json
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 
 
 def continue_run(

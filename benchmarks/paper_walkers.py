@@ -9,7 +9,7 @@ import argparse
 
 from benchmarks.tables import markdown_table, publish
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.walkers.library import load_walker
 

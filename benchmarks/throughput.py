@@ -37,7 +37,7 @@ from benchmarks.tables import markdown_table, publish
 from elm_rl.evolution.map_elites import EvolveConfig, make_operators, run_evolution
 from elm_rl.runs.run_directory import read_jsonl
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
+from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.physics import constants, rollout
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.terrains.making import make_terrain

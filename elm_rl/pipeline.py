@@ -31,7 +31,7 @@ from elm_rl.report import ReportConfig, run_report
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, versions, write_json
 from elm_rl.runs.run_lock import opened_run
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 
 
 @dataclass(frozen=True, kw_only=True)

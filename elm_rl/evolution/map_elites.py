@@ -30,7 +30,7 @@ from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog
-from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
+from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.terrain import Terrain

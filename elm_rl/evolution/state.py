@@ -27,7 +27,7 @@ from elm_rl.errors import ElmError
 from elm_rl.evolution.digest_set import DigestSet
 from elm_rl.runs.checkpoint import CHECKPOINT_FILE, AppendLog, load_checkpoint, save_checkpoint
 from elm_rl.runs.run_directory import ADMITTED_FILE, METRICS_FILE, to_json
-from sodarace_gym.evaluation.evaluator import Evaluation
+from sodarace_gym.evaluation import Evaluation
 from sodarace_gym.walkers.walker import WalkerDesign
 
 DESIGNS_FILE = "designs.bin"

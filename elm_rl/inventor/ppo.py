@@ -41,7 +41,7 @@ from elm_rl.models.tokenizer import decode_program, encode_text, start_id
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_json, to_json, write_json
 from elm_rl.runs.run_lock import run_lock
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 
 FINETUNING_FILE = "finetuning.json"

@@ -27,7 +27,7 @@ from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import write_json
 from elm_rl.runs.run_lock import file_lock
-from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator
+from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
 

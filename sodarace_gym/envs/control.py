@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from sodarace_gym.arguments import checked_number, checked_options, checked_render_mode, checked_whole, shown
-from sodarace_gym.envs.env import warn_without_render_mode
+from sodarace_gym.envs.pictures import warn_without_render_mode
 from sodarace_gym.envs.senses import Senses
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.physics.constants import CONSTANTS, DRIVE_RATE, DURATION, STEP_RATE
@@ -331,7 +331,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
             An array of shape (height, width, 3), uint8, for ``"rgb_array"``; otherwise nothing.
         """
         if self.render_mode is None:
-            warn_without_render_mode(self)
+            warn_without_render_mode(self.spec)
             return None
         if self.render_mode == "rgb_array":
             from sodarace_gym.rendering.film import pose_image, terrain_image

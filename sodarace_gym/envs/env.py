@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from sodarace_gym.arguments import checked_duration, checked_number, checked_options, checked_render_mode
+from sodarace_gym.arguments import checked_duration, checked_number, checked_options, checked_render_mode, checked_whole
+from sodarace_gym.envs.pictures import WalkPictures
 from sodarace_gym.envs.spaces import WalkerPrograms
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.physics.constants import DURATION, FRAME_RATE
-from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.terrains.distribution import TerrainDraw, as_terrain
 from sodarace_gym.terrains.source import TerrainSource
 from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT, PROFILE_POINTS, Terrain
-
-if TYPE_CHECKING:
-    from sodarace_gym.rendering.window import Window
-    from sodarace_gym.walkers.walker import WalkerDesign
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -30,7 +26,7 @@ REPAIRS = ("merged_joints", "dropped_muscles", "dropped_crowded_muscles", "dropp
 _CACHE_SIZE = 1_000  # roll-outs remembered by one environment: enough for an agent that repeats itself
 
 
-class SodaraceEnv(gym.Env[Observation, str]):
+class SodaraceEnv(WalkPictures, gym.Env[Observation, str]):
     """Invent a walker for a terrain.
 
     ## Description
@@ -89,7 +85,9 @@ class SodaraceEnv(gym.Env[Observation, str]):
 
     ## Rewards
     The distance that the centre of mass moves along x while the muscles work, in walker units: at least 0, and 0 for a walker
-    that only falls over, because it has come to rest before its muscles start.
+    that only falls over, because it has come to rest before its muscles start. With `robustness=k` the least among the
+    distances of the walker and of k copies whose joints are off by a thousandth of a unit, so that no luck of one trajectory
+    is rewarded.
 
     ## Failure rewards
     A program that builds no walker, or one that physics cannot hold together, earns `invalid_reward`. Nothing is raised:
@@ -105,6 +103,7 @@ class SodaraceEnv(gym.Env[Observation, str]):
     | `repairs`                 | `dict` of counts, one for each kind of repair                                   |
     | `error`, `error_message`  | `None`, or two `str`                                                            |
     | `terrain`                 | the name of the terrain, also in the info of `reset`                            |
+    | `robust_fitness`          | with `robustness` only: the least distance among the walker and its copies      |
 
     ## Starting State
     The terrain is fixed for the life of an environment, whatever the seed of `reset`. Options of `reset` choose another for
@@ -164,6 +163,8 @@ class SodaraceEnv(gym.Env[Observation, str]):
     | `invalid_reward` | `float`          | `0.0`    | reward of a program that fails                                  |
     | `terrain_seed`   | `int`            | `0`      | seed of what is random in the family                            |
     | `difficulty`     | `float`, `None`  | `None`   | 0 to 1, `None` means 0.5; for families beyond the paper's five  |
+    | `robustness`     | `int`            | `0`      | copies with joints a thousandth of a unit off that walk along;  |
+    |                  |                  |          | the reward is then the least of all distances                   |
 
     ## Determinism
     The same program on the same terrain earns the same `float` on the same type of machine: in every process and thread, and
@@ -201,10 +202,12 @@ class SodaraceEnv(gym.Env[Observation, str]):
         invalid_reward: float = 0.0,
         terrain_seed: int = 0,
         difficulty: float | None = None,
+        robustness: int = 0,
     ) -> None:
         self.render_mode = checked_render_mode(render_mode, self.metadata["render_modes"])
         self.duration = checked_duration(duration)
         self.invalid_reward = checked_number("invalid_reward", invalid_reward)
+        self.robustness = checked_whole("robustness", robustness, "a number of copies, 0 or more")
         self._source = TerrainSource(terrain, terrain_seed, difficulty)
         self.terrain = self._source.own  # of this episode
         self._terrain_info: dict[str, Any] = {}  # what there is to say about it besides its name
@@ -218,8 +221,6 @@ class SodaraceEnv(gym.Env[Observation, str]):
         self.observation_space = spaces.Dict(heights)  # type: ignore[assignment] # a Space of dict[str, Any]
         self._evaluator = self._make_evaluator()
         self._in_episode = False
-        self._unshown = False  # whether something happened since frames were last handed out as a list
-        self._window: Window | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -275,7 +276,8 @@ class SodaraceEnv(gym.Env[Observation, str]):
         design = self.evaluation.design
         if self.render_mode == "human" and design is not None:
             self._open_window().play(design, self.terrain, self._trajectory(design))
-        reward = self.evaluation.fitness if self.evaluation.valid else self.invalid_reward
+        distance = self.evaluation.robust_fitness if self.robustness else self.evaluation.fitness
+        reward = distance if self.evaluation.valid and distance is not None else self.invalid_reward
         return self._observation(), float(reward), True, False, self._info(self.evaluation)
 
     @property
@@ -287,17 +289,19 @@ class SodaraceEnv(gym.Env[Observation, str]):
         """Evaluates with another evaluator from now on, which environments of the same process may share.
 
         Args:
-            evaluator: One that lets walkers walk for as long as this environment does.
+            evaluator: One that lets walkers walk for as long as this environment does, with as many copies.
 
         Raises:
-            ValueError: Its duration is another one.
+            ValueError: Its duration or its number of copies is another one.
         """
         if evaluator.duration != self.duration:
             raise ValueError(f"evaluator: expected a duration of {self.duration:g} s, got {evaluator.duration:g} s.")
+        if evaluator.robustness != self.robustness:
+            raise ValueError(f"evaluator: expected {self.robustness} perturbed copies, got {evaluator.robustness}.")
         self._evaluator = evaluator
 
     def _make_evaluator(self) -> Evaluator:
-        return Evaluator(n_jobs=1, duration=self.duration, cache_size=_CACHE_SIZE)
+        return Evaluator(n_jobs=1, duration=self.duration, cache_size=_CACHE_SIZE, robustness=self.robustness)
 
     def _evaluate(self, action: Any) -> Evaluation:
         if not isinstance(action, str):
@@ -324,58 +328,9 @@ class SodaraceEnv(gym.Env[Observation, str]):
             "error": None if error is None else error.kind,
             "error_message": None if error is None else error.message,
             "terrain": self.terrain.name,
+            **({"robust_fitness": evaluation.robust_fitness or 0.0} if self.robustness else {}),
             **self._terrain_info,
         }
-
-    def render(self) -> Any:
-        """Draws what the render mode asks for; see the class.
-
-        Returns:
-            Nothing for ``"human"``, an array of shape (height, width, 3), uint8, for ``"rgb_array"``, a list of such arrays
-            for ``"rgb_array_list"``.
-        """
-        if self.render_mode is None:
-            warn_without_render_mode(self)
-            return None
-        if self.render_mode == "human":
-            if self.evaluation is None:
-                self._open_window().show_terrain(self.terrain)
-            return None
-        if self.render_mode == "rgb_array_list":
-            images = self.walk_images() if self._unshown else []
-            self._unshown = False
-            return images
-        from sodarace_gym.rendering.film import last_frame, terrain_image
-
-        design = None if self.evaluation is None else self.evaluation.design
-        if design is None:
-            return terrain_image(self.terrain)
-        return last_frame(design, self.terrain, self._trajectory(design))
-
-    def walk_images(self) -> list[NDArray[np.uint8]]:
-        """Draws the whole walk of this episode, in any render mode.
-
-        Returns:
-            Images of shape (height, width, 3), uint8, RGB, 20 for each second; a single one, of the terrain, before the step
-            and after a program that built no walker.
-        """
-        from sodarace_gym.rendering.film import frames, terrain_image
-
-        design = None if self.evaluation is None else self.evaluation.design
-        if design is None:
-            return [terrain_image(self.terrain)]
-        return list(frames(design, self.terrain, self._trajectory(design)))
-
-    def _trajectory(self, design: WalkerDesign) -> NDArray[np.float64] | None:
-        """The motion of this episode's walker, simulated again, which gives the same floats."""
-        return roll_out(design, self.terrain, self.duration, record=True).trajectory
-
-    def _open_window(self) -> Window:
-        from sodarace_gym.rendering.window import Window
-
-        if self._window is None:
-            self._window = Window(title=f"Sodarace: {self.terrain.name}")
-        return self._window
 
     def __getstate__(self) -> dict[str, Any]:
         # A window and the evaluator's threads belong to their process; the copy makes its own.
@@ -391,11 +346,3 @@ class SodaraceEnv(gym.Env[Observation, str]):
             self._window.close()
             self._window = None
         self._evaluator.close()
-
-
-def warn_without_render_mode(env: gym.Env[Any, Any]) -> None:
-    """Says why ``render()`` does nothing, and how to make the environment so that it does."""
-    making = (
-        f'gym.make("{env.spec.id}", render_mode="rgb_array")' if env.spec else 'the argument render_mode="rgb_array"'
-    )
-    gym.logger.warn(f"render() does nothing without a render mode: make the environment with {making}.")

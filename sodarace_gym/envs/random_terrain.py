@@ -65,6 +65,7 @@ class RandomTerrainEnv(SodaraceEnv):
     | `render_mode`    | `str` or `None`  | `None`         | `"human"`, `"rgb_array"` or `"rgb_array_list"`            |
     | `duration`       | `float`          | `10.0`         | simulated seconds that the muscles work                   |
     | `invalid_reward` | `float`          | `0.0`          | reward of a program that fails                            |
+    | `robustness`     | `int`            | `0`            | perturbed copies that walk along, see `SodaraceEnv`       |
 
     ## Determinism
     The seed of `reset` decides what terrains are drawn, by this reset and all that follow until the next seed, in every process
@@ -94,10 +95,11 @@ class RandomTerrainEnv(SodaraceEnv):
         render_mode: str | None = None,
         duration: float = DURATION,
         invalid_reward: float = 0.0,
+        robustness: int = 0,
     ) -> None:
         self.distribution = TerrainDistribution(families, difficulty, split)
         # Until the first reset the terrain is one that no episode is played on.
-        super().__init__(make_terrain("Flat"), render_mode, duration, invalid_reward)
+        super().__init__(make_terrain("Flat"), render_mode, duration, invalid_reward, robustness=robustness)
 
     def _choose_terrain(self, options: dict[str, Any]) -> tuple[Terrain, dict[str, Any]]:
         if "terrain" in options:

@@ -59,7 +59,7 @@ class Senses:
         along = positions[self._ends[:, 1]] - positions[self._ends[:, 0]]
         stretch = (np.hypot(along[:, 0], along[:, 1]) / self._lengths - 1.0) / MAX_AMPLITUDE_RATIO
         xs = centre[0] + np.linspace(LOOK_BEHIND, LOOK_AHEAD, LOOK_POINTS)
-        floor, ceiling = world.arrays.floor, world.arrays.ceiling
+        floor, ceiling = world.arrays.solid.floor, world.arrays.solid.ceiling
         parts = [
             (math.sin(angle), math.cos(angle)),
             ((positions - centre) / self._half_size).ravel(),

@@ -105,7 +105,8 @@ class SodaraceVectorEnv(SyncVectorEnv):
         envs: The sub-environments.
 
     Raises:
-        ValueError: An argument is out of range, or `per_env` has not one entry per environment or sets a duration.
+        ValueError: An argument is out of range, or `per_env` has not one entry per environment, or sets a duration or a
+            robustness.
     """
 
     env_class: ClassVar[type[SodaraceEnv]] = SodaraceEnv
@@ -127,8 +128,9 @@ class SodaraceVectorEnv(SyncVectorEnv):
                 raise ValueError(f"per_env: expected {expected}, got {shown(per_env)}.")
             if len(per_env) != num_envs:
                 raise ValueError(f"per_env: expected {expected}, got {len(per_env)}.")
-        if any("duration" in arguments for arguments in per_env or ()):
-            raise ValueError("per_env: a batch has one duration; give it once, for all environments.")
+        for shared in ("duration", "robustness"):
+            if any(shared in arguments for arguments in per_env or ()):
+                raise ValueError(f"per_env: a batch has one {shared}; give it once, for all environments.")
         super().__init__(
             # Partials and not lambdas: they pickle.
             [functools.partial(self.env_class, **(kwargs | dict(own))) for own in per_env or [{}] * num_envs],
@@ -137,8 +139,9 @@ class SodaraceVectorEnv(SyncVectorEnv):
         self._evaluator = Evaluator(
             n_jobs,
             self.envs[0].duration,
-            cache_size=max(CACHE_SIZE, num_envs),
+            cache_size=max(CACHE_SIZE, num_envs * (self.envs[0].robustness + 1)),
             backend=backend,
+            robustness=self.envs[0].robustness,
             # Each environment asks for its own program again, which must not make room by forgetting the others'.
             program_cache_size=max(PROGRAM_CACHE_SIZE, num_envs),
         )

@@ -35,11 +35,16 @@ class Batch(NamedTuple):
 
     Attributes:
         motions: What each walker did.
-        left_to_pymunk: How many of them the compiled engine had no room for.
+        by_pymunk: Whether pymunk rolled it out.
     """
 
     motions: list[Motion]
-    left_to_pymunk: int
+    by_pymunk: list[bool]
+
+    @property
+    def left_to_pymunk(self) -> int:
+        """How many walkers pymunk rolled out."""
+        return sum(self.by_pymunk)
 
 
 def roll_out_worlds(
@@ -65,17 +70,18 @@ def roll_out_worlds(
         ValueError: The worlds differ in how long their walkers walk.
     """
     if not worlds:
-        return Batch([], 0)
+        return Batch([], [])
     if len({len(world.drive) for world in worlds}) > 1:
         raise ValueError("worlds: expected walkers that all walk for equally long; roll the others out apart.")
     # The engine's springs and contacts are written for joints of mass 1.
     if engine == "pymunk" or constants.joint_mass != 1.0 or not engine_agrees():
-        return Batch([roll_out_plainly(world, constants, record_every) for world in worlds], 0)
+        plain = [roll_out_plainly(world, constants, record_every) for world in worlds]
+        return Batch(plain, [True] * len(worlds))
     motions = _roll_out_compiled(worlds, constants, record_every, lanes)
-    crowded = [number for number, motion in enumerate(motions) if motion.status == OVERFLOW]
-    for number in crowded:
+    crowded = [motion.status == OVERFLOW for motion in motions]
+    for number in np.flatnonzero(crowded).tolist():
         motions[number] = roll_out_plainly(worlds[number], constants, record_every)
-    return Batch(motions, len(crowded))
+    return Batch(motions, crowded)
 
 
 def _roll_out_compiled(

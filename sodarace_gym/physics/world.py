@@ -1,8 +1,8 @@
 """A walker on a terrain as arrays, and what its roll-out yields: what the engine and pymunk's reference have in common.
 
-The roll-out has two phases. While *settling*, muscles stand still and the walker falls, topples and comes to rest; nothing of it
-counts. While *walking*, every active muscle's rest length follows its drive. Every ``CHECK_EVERY`` steps joints are looked for
-that are too fast or outside the open space between floor and ceiling.
+The roll-out has two phases. While *settling*, muscles stand still and the walker falls, topples and comes to rest; nothing of
+it counts. While *walking*, every active muscle's rest length follows its drive. Every ``CHECK_EVERY`` steps joints are looked
+for that are too fast or outside the open space between floor and ceiling.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def world_arrays(design: WalkerDesign, terrain: Terrain, duration: float) -> Wor
     )
 
 
-def _nudge(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+def _nudge(joints: Floats) -> Floats:
     """Sideways speeds, growing with height, towards the side of the first joint off the middle.
 
     The choice of side turns with the walker, so a mirrored walker is nudged the mirrored way.
@@ -102,6 +102,6 @@ def _nudge(joints: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=8)
-def _drive(steps: int) -> NDArray[np.float64]:
+def _drive(steps: int) -> Floats:
     time = np.arange(1, steps + 1) / STEP_RATE
     return np.stack([np.sin(DRIVE_RATE * time), np.cos(DRIVE_RATE * time)], axis=1)

@@ -31,18 +31,19 @@ def compile_program(source: str, sandbox: Sandbox | None = None) -> tuple[Walker
 
 
 def compile_programs(
-    sources: Iterable[str], sandbox: Sandbox | None = None
+    sources: Iterable[str], sandbox: Sandbox | None = None, processes: int | None = None
 ) -> Iterator[tuple[WalkerDesign, dict[str, int]] | ProgramError]:
     """Does what :func:`compile_program` does for many programs, from one thread that keeps several interpreters busy.
 
     Args:
         sources: The programs; a stream is read as interpreters become free, a few programs ahead of what is yielded.
         sandbox: Where to run them; by default the sandbox that this process shares.
+        processes: Most interpreters to keep busy; None for as many as the sandbox may have.
 
     Yields:
         For each program, in order, what :func:`compile_program` returns, or the error that it raises.
     """
-    for raw in (sandbox or default_sandbox()).run_many(sources):
+    for raw in (sandbox or default_sandbox()).run_many(sources, processes):
         if isinstance(raw, ProgramError):
             yield raw
             continue

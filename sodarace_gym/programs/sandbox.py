@@ -61,13 +61,14 @@ class Sandbox:
         """
         return self._started().run(prepare(_clean_text(source)))
 
-    def run_many(self, sources: Iterable[str]) -> Iterator[RawWalker | ProgramError]:
+    def run_many(self, sources: Iterable[str], processes: int | None = None) -> Iterator[RawWalker | ProgramError]:
         """Runs many programs from one thread, on several workers at a time.
 
         Programs know as little of each other as those given to :meth:`run` one by one, and get the same answers.
 
         Args:
             sources: The programs; a stream is read as workers become free, a few ahead of what is yielded.
+            processes: Most workers to use, within the sandbox's own limit; None for that limit.
 
         Yields:
             For each program, in order, what it describes or why it cannot be used.
@@ -75,7 +76,7 @@ class Sandbox:
         Raises:
             RuntimeError: The sandbox was closed, or its workers cannot be started at all.
         """
-        return self._started().run_many(map(_prepared, sources))
+        return self._started().run_many(map(_prepared, sources), processes)
 
     def close(self) -> None:
         """Ends the workers. Closing twice is fine; running a program afterwards is an error."""

@@ -113,7 +113,9 @@ class WorkerPool:
                 self._give_back(worker)
         return parse_reply(reply)
 
-    def run_many(self, programs: Iterable[str | ProgramError]) -> Iterator[RawWalker | ProgramError]:
+    def run_many(
+        self, programs: Iterable[str | ProgramError], processes: int | None = None
+    ) -> Iterator[RawWalker | ProgramError]:
         """Runs programs on several workers from one thread: they work on while outcomes are read and used.
 
         Every program has a session of its own, as in :meth:`run`, and a worker is given a program only once the one before
@@ -121,6 +123,7 @@ class WorkerPool:
 
         Args:
             programs: As for :meth:`run`, taken as workers become free; an error stands for a program that is not to be run.
+            processes: Most workers to use, within the pool's own limit; None for that limit.
 
         Yields:
             For each program, in order, what it describes or why it cannot be used.
@@ -128,12 +131,12 @@ class WorkerPool:
         Raises:
             RuntimeError: An interpreter cannot be started.
         """
-        waiting = iter(programs)
+        waiting, most = iter(programs), min(processes or self._processes, self._processes)
         idle: list[_Worker] = []
         under_way: deque[_Worker | ProgramError] = deque()
 
         def start_more() -> None:
-            while len(under_way) < self._processes:
+            while len(under_way) < most:
                 program = next(waiting, None)
                 if program is None:
                     return

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.baselines import GPHillClimbing, Meter, RandomPrograms, SeedPrograms
 from elm_rl.evolution.seeds import SEED_NAMES
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 
 
 @pytest.fixture

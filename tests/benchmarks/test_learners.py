@@ -10,7 +10,7 @@ pytest.importorskip("sb3_contrib")
 from benchmarks.agents import contests, measure, verdict
 from benchmarks.baselines import Meter
 from benchmarks.learners import Learner, RandomActions, make_env
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.words import TOKENS
 from sodarace_gym.wrappers.box_actions import BoxActions

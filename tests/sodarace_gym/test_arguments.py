@@ -14,7 +14,7 @@ from sodarace_gym.arguments import checked_number, checked_whole
 from sodarace_gym.envs.control import SodaraceControlEnv
 from sodarace_gym.envs.random_terrain import RandomTerrainEnv
 from sodarace_gym.envs.vector import SodaraceVectorEnv
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.rendering.film import film_strip
 from sodarace_gym.walkers.walker import build_design
 

@@ -1,9 +1,9 @@
 """Walkers on terrains as pymunk would step them, to the last bit, many at a time.
 
 pymunk wraps Chipmunk (in its fork Munk2D; MIT licence, (c) 2007-2015 Scott Lembcke and Howling Moon Software, (c) Victor
-Blomqvist), and Chipmunk's arithmetic is what the modules here do, in its order, for worlds such as ours alone: circles of mass 1
-that never turn and pass through each other, static segments, and damped springs between the circles' middles. Names in brackets
-are Chipmunk's functions and constants.
+Blomqvist), and Chipmunk's arithmetic is what the modules here do, in its order, for worlds such as ours alone: circles of mass
+1 that never turn and pass through each other, static segments, and damped springs between the circles' middles. Names in
+brackets are Chipmunk's functions and constants.
 
 `vectors` emits code over four floats at once. `ground` is a terrain as joints meet it. `joints` moves them and finds what is
 near, `contacts` and `springs` solve what acts on them. `space` puts these together into one step of several walkers side by

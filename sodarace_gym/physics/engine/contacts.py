@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
-from sodarace_gym.physics.engine import ground as g
 from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
+from sodarace_gym.physics.engine import ground as g
 from sodarace_gym.physics.engine.ground import Ground
-from sodarace_gym.physics.engine.vectors import WIDTH, Quads, offsets, place, quad_loop
+from sodarace_gym.physics.engine.vectors import WIDTH, Quads, offsets, place, quad_intrinsic, quad_loop
 
 CONTACTS = 8
 """Most contacts that a joint may have or remember. A joint with more is left to pymunk, see ``stepping``."""
@@ -79,10 +78,10 @@ class Contacts(NamedTuple):
         known_impulses: The impulses along and across the contact then, shape (joints * CONTACTS, 2).
         crowded: Whether a joint has more contacts in this step than there is room for, shape (joints,).
         slot, segment: The pairs of joints and segments whose boxes meet in this step, shape (pairs,).
-        given: What the narrow phase takes, GIVEN vectors for each quad of pairs: the joint's middle, the segment's start, vector
-            and length squared, the joint's velocity.
-        found: What it finds, FOUND vectors for each: share of the way along the segment where it is nearest, the distance there,
-            squared and itself, direction, speed at which the joint is pushed out, speed of approach.
+        given: What the narrow phase takes, GIVEN vectors for each quad of pairs: the joint's middle, the segment's start,
+            vector and length squared, the joint's velocity.
+        found: What it finds, FOUND vectors for each: share of the way along the segment where it is nearest, the distance
+            there, squared and itself, direction, speed at which the joint is pushed out, speed of approach.
         first: The first contact of each joint that has one.
         further: Second and further ones.
         counts: How many first and further contacts there are, and whether any joint is pushed out; shape (3,).
@@ -160,7 +159,7 @@ def _nearest(
     result[APPROACH] = code.subtract(code.multiply(code.negate(pair[VX]), nx), code.multiply(pair[VY], ny))
 
 
-@intrinsic
+@quad_intrinsic
 def narrow_phase(
     typing_context: Any, given: Any, found: Any, quads: Any, radius: Any, half: Any, bias_rate: Any, time_step: Any
 ) -> Any:
@@ -184,7 +183,7 @@ def _bias(
     ax, ay = (x + nx * radius) - x, (y + ny * radius) - y
     bx, by = nearest_x + nx * -half, nearest_y + ny * -half
     overlap = (((bx - ax) - x) * nx + ((by - ay) - y) * ny) + SLOP
-    return -bias_rate * (0.0 if 0.0 < overlap else overlap) / time_step
+    return -bias_rate * (0.0 if overlap > 0.0 else overlap) / time_step
 
 
 @inlined
@@ -234,7 +233,8 @@ def update_contacts(
             continue
         if along == 1.0 and not nx * segments[segment, g.AFTER_X] + ny * segments[segment, g.AFTER_Y] >= 0.0:
             continue
-        entry, free = _NONE, _NONE
+        entry: Any = _NONE
+        free: Any = _NONE
         for candidate in range(np.uint64(0), _NONE):
             if step - known_step[slot, candidate] <= MEMORY:
                 if known_segment[slot, candidate] == segment:
@@ -256,12 +256,19 @@ def update_contacts(
             continue
         known_step[slot, entry] = step
         biased |= bias != 0.0
-        bounce, grip = approach * (elasticity * segments[segment, g.ELASTICITY]), friction * segments[segment, g.FRICTION]
+        bounce, grip = (
+            approach * (elasticity * segments[segment, g.ELASTICITY]),
+            friction * segments[segment, g.FRICTION],
+        )
         if slot != before:
-            _enter(contacts.first, first, slot, known, warm, bias, nx, ny, normal_impulse, tangent_impulse, bounce, grip)
+            _enter(
+                contacts.first, first, slot, known, warm, bias, nx, ny, normal_impulse, tangent_impulse, bounce, grip
+            )
             first += 1
         else:
-            _enter(contacts.further, more, slot, known, warm, bias, nx, ny, normal_impulse, tangent_impulse, bounce, grip)
+            _enter(
+                contacts.further, more, slot, known, warm, bias, nx, ny, normal_impulse, tangent_impulse, bounce, grip
+            )
             more += 1
         before = slot
     contacts.counts[FIRST], contacts.counts[FURTHER], contacts.counts[BIASED] = first, more, biased
@@ -342,7 +349,7 @@ def _apply(code: Quads, quad: Any, velocities: Any, joints: Any, rows: Any) -> N
     code.scatter(code.subtract(pairs.even, even), code.subtract(pairs.odd, odd), pairs.places)
 
 
-@intrinsic
+@quad_intrinsic
 def apply_quads(typing_context: Any, velocities: Any, joints: Any, rows: Any, quads: Any) -> Any:
     """One iteration of the solver over contacts of different joints, a quad at a time; see ``apply_singly``.
 

@@ -66,7 +66,13 @@ def _settle(space: Space, ground: Ground, constants: WorldConstants) -> tuple[in
 
 @borrowing
 def advance(
-    space: Space, walkers: Walkers, ground: Ground, constants: WorldConstants, rest_lengths: Floats, total: int, motion: Floats
+    space: Space,
+    walkers: Walkers,
+    ground: Ground,
+    constants: WorldConstants,
+    rest_lengths: Floats,
+    total: int,
+    motion: Floats,
 ) -> tuple[int, float]:
     """Takes one step for each row of rest lengths, fewer if the walker comes to a fault.
 

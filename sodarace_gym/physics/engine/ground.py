@@ -17,7 +17,9 @@ from sodarace_gym.physics.compilation import Floats, Ints, compiled
 from sodarace_gym.physics.surfaces import surface_height
 
 # A segment's fields in ``Ground.segments``.
-AX, AY, DX, DY, LENGTH_SQUARED, LEFT, BOTTOM, RIGHT, TOP, BEFORE_X, BEFORE_Y, AFTER_X, AFTER_Y, FRICTION, ELASTICITY = range(15)
+AX, AY, DX, DY, LENGTH_SQUARED, LEFT, BOTTOM, RIGHT, TOP, BEFORE_X, BEFORE_Y, AFTER_X, AFTER_Y, FRICTION, ELASTICITY = (
+    range(15)
+)
 SEGMENT_FIELDS = 16
 """Floats for each segment: start point; vector to its end; length squared; bounding box with its thickness; from its ends to
 the neighbouring segments' far ends; friction and elasticity. The last one is unused."""
@@ -97,7 +99,8 @@ def join(grounds: Sequence[Ground]) -> Ground:
                    bins=(NARROW, WIDE), open=(OPEN,))  # fmt: skip
     for name, columns in shifted.items():
         spans[:, columns] += np.array(sizes[name][:-1])[:, None]
-    whole = {name: np.concatenate([getattr(ground, name) for ground in grounds]) for name in ("segments", "floor", "ceiling", "open")}
+    plain = ("segments", "floor", "ceiling", "open")
+    whole = {name: np.concatenate([getattr(ground, name) for ground in grounds]) for name in plain}
     bins = [ground.bins + first for ground, first in zip(grounds, sizes["members"], strict=False)]
     members = [ground.members + first for ground, first in zip(grounds, sizes["segments"], strict=False)]
     heights = np.concatenate([ground.heights for ground in grounds])
@@ -187,7 +190,8 @@ def _merge(out: Floats, a: Floats, b: Floats) -> None:
 def segment_rows(segments: Floats, radius: float) -> Floats:
     """The fields of ``Ground.segments`` from those of ``WorldArrays.segments``."""
     rows = np.zeros((segments.shape[0], SEGMENT_FIELDS))
-    for row, segment in zip(rows, segments):
+    for number in range(len(rows)):
+        row, segment = rows[number], segments[number]
         ax, ay, bx, by = segment[0], segment[1], segment[2], segment[3]
         row[AX], row[AY], row[DX], row[DY] = ax, ay, bx - ax, by - ay
         row[LENGTH_SQUARED] = row[DX] * row[DX] + row[DY] * row[DY]
@@ -210,8 +214,8 @@ def fill_bins(rows: Floats, left_end: float, width: float, count: int) -> tuple[
     first, last = np.empty(rows.shape[0], np.int64), np.empty(rows.shape[0], np.int64)
     for segment in range(rows.shape[0]):
         # Bin k is met from the left if left <= left_end + (k + 2) width, from the right if right >= left_end + k width.
-        first[segment] = max(0, int(math.ceil((rows[segment, LEFT] - _SLACK - left_end) / width)) - 2)
-        last[segment] = min(count - 1, int(math.floor((rows[segment, RIGHT] + _SLACK - left_end) / width)))
+        first[segment] = max(0, math.ceil((rows[segment, LEFT] - _SLACK - left_end) / width) - 2)
+        last[segment] = min(count - 1, math.floor((rows[segment, RIGHT] + _SLACK - left_end) / width))
         for place in range(first[segment], last[segment] + 1):
             starts[place + 1] += 1
     for place in range(count):

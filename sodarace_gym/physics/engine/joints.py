@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
 from sodarace_gym.physics.engine import contacts as c
 from sodarace_gym.physics.engine import ground as g
-from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
 from sodarace_gym.physics.engine.contacts import PAIRS, Contacts
 from sodarace_gym.physics.engine.ground import BIN_WIDTHS, Ground
 from sodarace_gym.physics.engine.vectors import offsets, place
@@ -71,7 +71,7 @@ def new_joints(count: int) -> Joints:
 
 @inlined
 def move(joints: Joints, biased: bool, radius: float, time_step: float) -> None:
-    """cpBodyUpdatePosition for all joints, and how far inside its box each is then."""
+    """CpBodyUpdatePosition for all joints, and how far inside its box each is then."""
     positions, velocities, bias_velocities = joints.positions, joints.velocities, joints.bias_velocities
     boxes, room = joints.boxes, joints.room
     slots = room.shape[0]
@@ -92,7 +92,7 @@ def move(joints: Joints, biased: bool, radius: float, time_step: float) -> None:
 
 
 @inlined
-def renew_box(joints: Joints, slot: int, radius: float) -> None:
+def renew_box(joints: Joints, slot: Any, radius: float) -> None:
     """Puts a joint into a box with room around it and ahead of it."""
     at, one = np.uint64(2) * slot, np.uint64(1)
     x, y = joints.positions[at], joints.positions[at + one]
@@ -106,9 +106,14 @@ def renew_box(joints: Joints, slot: int, radius: float) -> None:
 
 
 @inlined
-def find_candidates(joints: Joints, slot: int, ground: Ground, terrain: int) -> bool:
+def find_candidates(joints: Joints, slot: Any, ground: Ground, terrain: int) -> bool:
     """Looks up which segments a joint's box may meet, in the order of Chipmunk's tree; False if they are too many."""
-    left, bottom, right, top = joints.boxes[0, slot], joints.boxes[1, slot], joints.boxes[2, slot], joints.boxes[3, slot]
+    left, bottom, right, top = (
+        joints.boxes[0, slot],
+        joints.boxes[1, slot],
+        joints.boxes[2, slot],
+        joints.boxes[3, slot],
+    )
     spans, segments, candidates = ground.spans, ground.segments, joints.candidates
     offset = left - ground.heights[terrain, g.LEFT_END]
     count = 0
@@ -126,11 +131,11 @@ def find_candidates(joints: Joints, slot: int, ground: Ground, terrain: int) -> 
                     count += 1
             joints.candidate_counts[slot] = count
             return True
-    for segment in range(np.uint64(spans[terrain, g.FIRST]), np.uint64(spans[terrain, g.LAST])):
-        if _apart(segments, segment, left, bottom, right, top) >= 0.0:
+    for other in range(np.uint64(spans[terrain, g.FIRST]), np.uint64(spans[terrain, g.LAST])):
+        if _apart(segments, other, left, bottom, right, top) >= 0.0:
             if count == CANDIDATES:
                 return False
-            candidates[slot, count] = segment
+            candidates[slot, count] = other
             count += 1
     joints.candidate_counts[slot] = count
     return True

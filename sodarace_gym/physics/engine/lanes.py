@@ -103,6 +103,8 @@ class Lanes(NamedTuple):
 
 
 class Space(NamedTuple):
+    """The lanes, and the joints, contacts and springs in them."""
+
     joints: Joints
     contacts: Contacts
     springs: Springs

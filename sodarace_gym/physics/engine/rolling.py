@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from sodarace_gym.physics.compilation import Floats, Ints, borrowing, compiled, inlined
 from sodarace_gym.physics.constants import CHECK_EVERY, WorldConstants
 from sodarace_gym.physics.engine.contacts import BIAS_SHARE
@@ -133,7 +131,13 @@ def _run(
 
 @inlined
 def _walk(
-    space: Space, lane: int, constants: WorldConstants, drive: Floats, record_every: int, frames: Floats, frame_start: Ints
+    space: Space,
+    lane: int,
+    constants: WorldConstants,
+    drive: Floats,
+    record_every: int,
+    frames: Floats,
+    frame_start: Ints,
 ) -> bool:
     """Lets a walker that has settled walk; True if it is to walk for no time at all."""
     start_walking(space, lane, constants)

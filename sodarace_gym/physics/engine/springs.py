@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
 from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
-from sodarace_gym.physics.engine.vectors import WIDTH, Gathered, Quads, offsets, quad_loop
+from sodarace_gym.physics.engine.vectors import WIDTH, Gathered, Quads, offsets, quad_intrinsic, quad_loop
 
 # The fields of a spring in ``Springs.rows``.
 NORMAL_X, NORMAL_Y, TARGET, IMPULSE, COEFFICIENT, HALF_COEFFICIENT, STIFFNESS, REST_LENGTH = range(8)
@@ -152,7 +151,7 @@ def _push_apart(code: Quads, a: Gathered, b: Gathered, x: Any, y: Any) -> None:
     code.scatter(code.add(b.even, even), code.add(b.odd, odd), b.places)
 
 
-@intrinsic
+@quad_intrinsic
 def pre_step_quads(
     typing_context: Any, positions: Any, velocities: Any, ends: Any, rows: Any, quads: Any, time_step: Any
 ) -> Any:
@@ -164,7 +163,7 @@ def pre_step_quads(
     return kinds, quad_loop("springs_pre_step", _pre_step)
 
 
-@intrinsic
+@quad_intrinsic
 def apply_quads(typing_context: Any, velocities: Any, ends: Any, rows: Any, quads: Any) -> Any:
     """One iteration of the solver over all springs, a quad at a time; see ``apply_singly``.
 

@@ -114,6 +114,7 @@ def start_walking(space: Space, lane: int, constants: WorldConstants) -> None:
 
 @inlined
 def drive_muscles(space: Space, lane: int, muscles: int, sine: float, cosine: float) -> None:
+    """Sets the rest lengths of a lane's active muscles for a step that ends when sin(w t) and cos(w t) are so."""
     drives, rows = space.lanes.drives, space.springs.rows
     for position in range(np.uint64(muscles)):
         rows[np.uint64(space.lanes.driven[lane, position])] = (
@@ -151,6 +152,7 @@ def check(space: Space, lane: int, ground: Ground, constants: WorldConstants) ->
 
 @inlined
 def centre(space: Space, lane: int) -> float:
+    """The x of the centre of mass of a lane's walker, walker units."""
     total = 0.0
     for slot in range(space.lanes.first[lane], space.lanes.last[lane]):
         total += space.joints.positions[2 * slot]

@@ -9,12 +9,13 @@ fast-math flag: every element of every operation rounds as the same operation on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.extending import intrinsic
 
 from sodarace_gym.physics.compilation import inlined
 
@@ -41,6 +42,11 @@ def place(number: int, fields: int) -> np.uint64:
 
 _DOUBLE, _WORD, _INDEX = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
 _PAIR, _QUAD = ir.VectorType(_DOUBLE, 2), ir.VectorType(_DOUBLE, WIDTH)
+
+
+def quad_intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes numba's intrinsic of a function that takes the typing context and types and gives a signature and a generator."""
+    return cast(Callable[..., Any], intrinsic(function))
 
 
 def quad_loop(name: str, body: Callable[..., None]) -> Callable[..., Any]:
@@ -110,7 +116,7 @@ class Quads:
         return self._builder.call(function, [value])
 
     def greater(self, value: Any, bound: Any) -> Any:
-        """The value where it is above the bound, otherwise (also for a NaN) the bound: C's ``value > bound ? value : bound``."""
+        """The value where it is above the bound, otherwise (also for a NaN) the bound."""
         return self._builder.select(self._builder.fcmp_ordered(">", value, bound), value, bound)
 
     def smaller(self, value: Any, bound: Any) -> Any:
@@ -134,9 +140,7 @@ class Quads:
 
     def gather(self, array: Any, indices: Sequence[Any]) -> Gathered:
         """Loads the pairs (x, y) that stand at four indices of an array."""
-        places = [
-            self._builder.bitcast(self._builder.gep(array, [index]), _PAIR.as_pointer()) for index in indices
-        ]
+        places = [self._builder.bitcast(self._builder.gep(array, [index]), _PAIR.as_pointer()) for index in indices]
         pairs = [self._builder.load(place, align=8) for place in places]
         even, odd = self._shuffle(pairs[0], pairs[2], range(4)), self._shuffle(pairs[1], pairs[3], range(4))
         return Gathered(even, odd, places)

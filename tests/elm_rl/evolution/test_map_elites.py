@@ -18,7 +18,7 @@ from elm_rl.evolution.state import rebuild_archives
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.operator import COMMIT_MESSAGES, Child
 from elm_rl.runs.run_directory import read_json, read_jsonl
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
 RECORD_KEYS = ["id", "archive", "iteration", "program", "parent", "operator", "message", "diff"]

@@ -29,7 +29,7 @@ from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolu
 from elm_rl.mutation.operator import Child
 from elm_rl.runs.checkpoint import AppendLog, load_checkpoint
 from elm_rl.runs.run_directory import can_resume, read_json, read_jsonl
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError
+from sodarace_gym.evaluation import Evaluation, EvaluationError
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
 ITERATIONS = 3

@@ -8,7 +8,7 @@ import pytest
 
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.mutation.gp.program_tree import normalise_program
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO
 

@@ -35,7 +35,7 @@ from elm_rl.models.language_model import make_model, save_language_model
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM, condition, make_value_model, unsampleable_ids
 from elm_rl.models.tokenizer import encode_text, train_tokenizer
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError
+from sodarace_gym.evaluation import Evaluation, EvaluationError
 
 TERRAINS = ("LeftWall", "Tunnel")
 SCALES = {name: RewardScale(mean=2.0, std=1.0, invalid=-3.0) for name in TERRAINS}

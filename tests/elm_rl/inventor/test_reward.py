@@ -14,7 +14,7 @@ from elm_rl.inventor.reward import MIN_STD, ProgramReward, RewardScale, TerrainR
 from elm_rl.judging.rollouts import rollouts
 from elm_rl.models.terrain_conditioning import TerrainLlamaConfig
 from elm_rl.models.tokenizer import encode_text, train_tokenizer
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 
 TERRAINS = ("LeftWall", "RightWall", "Tunnel")
 SCALES = {name: RewardScale(mean=2.0, std=4.0, invalid=-1.0) for name in TERRAINS}

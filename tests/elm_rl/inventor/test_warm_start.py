@@ -22,7 +22,7 @@ from elm_rl.models.sampling import sample_completions
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.models.terrain_conditioning import condition, unsampleable_ids
 from elm_rl.models.tokenizer import decode_program, encode_text, train_tokenizer
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 
 TERRAINS = ("LeftWall", "RightWall")
 

@@ -4,7 +4,7 @@ import pytest
 
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.judging.comparison import compare
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 
 TERRAINS = ("LeftWall", "RightWall")
 BAD = "this is no program"

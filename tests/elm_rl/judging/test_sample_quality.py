@@ -30,7 +30,7 @@ from elm_rl.models.language_model import make_model, save_language_model
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.models.terrain_conditioning import condition
 from elm_rl.models.tokenizer import train_tokenizer
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 
 SEEDS = [load_seed(name) for name in SEED_NAMES]
 

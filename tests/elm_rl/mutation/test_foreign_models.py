@@ -31,7 +31,7 @@ from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.mutation.examples import encode_prompt
 from elm_rl.mutation.language_model import LanguageModelMutation
 from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 
 PARENT = "def make_walker():\n    size = 1\n    return size\n"
 CHILD = "def make_walker():\n    size = 7\n    return size\n"

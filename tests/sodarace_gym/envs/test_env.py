@@ -20,7 +20,7 @@ import sodarace_gym
 from sodarace_gym.envs.env import REPAIRS, SodaraceEnv
 from sodarace_gym.envs.spaces import WalkerPrograms
 from sodarace_gym.errors import ERROR_KINDS
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.programs.sandbox_library import NUMPY_NAMES
 from sodarace_gym.registration import ENVIRONMENT_IDS, RANDOM_ID, register_environments
 from sodarace_gym.terrains.families import FAMILIES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +22,9 @@ from sodarace_gym.envs.random_terrain import RandomTerrainEnv
 from sodarace_gym.envs.spaces import WalkerPrograms
 from sodarace_gym.envs.vector import RandomTerrainVectorEnv, SodaraceVectorEnv
 from sodarace_gym.errors import ERROR_KINDS
-from sodarace_gym.evaluation import evaluator as evaluator_module
-from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.evaluation import Evaluator, jobs
+from sodarace_gym.physics.rollout import roll_out, roll_out_many
+from sodarace_gym.programs.program import compile_programs
 from sodarace_gym.registration import ENVIRONMENT_IDS
 from sodarace_gym.terrains.making import make_terrain
 from tests.sodarace_gym.sample_walkers import random_designs, wheel
@@ -234,16 +235,20 @@ def test_a_copy_goes_on_where_the_original_was() -> None:
 def test_duplicates_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     walked, run = [], []
 
-    def counting_roll_out(*job: Any) -> Any:
-        walked.append(job)
-        return roll_out(*job)
+    def counting_roll_outs(designs: Sequence[Any], terrains: Sequence[Any], *others: Any, **named: Any) -> Any:
+        walked.extend(designs)
+        return roll_out_many(designs, terrains, *others, **named)
 
-    def counting_compile(program: str) -> Any:
-        run.append(program)
-        return sodarace_gym.compile_program(program)
+    def counting_compile(programs: Iterable[str], **named: Any) -> Any:
+        def noted() -> Iterator[str]:
+            for program in programs:
+                run.append(program)
+                yield program
 
-    monkeypatch.setattr(evaluator_module, "roll_out", counting_roll_out)
-    monkeypatch.setattr(evaluator_module, "compile_program", counting_compile)
+        return compile_programs(noted(), **named)
+
+    monkeypatch.setattr(jobs, "roll_out_many", counting_roll_outs)
+    monkeypatch.setattr(jobs, "compile_programs", counting_compile)
     envs = make(12, per_env=[{"terrain_seed": n // 6} for n in range(12)], autoreset_mode="SameStep")
     envs.reset(seed=0)
     respelt = GOOD[0].replace("    ", "  ")
@@ -367,4 +372,36 @@ def test_a_wrong_number_of_programs_changes_nothing() -> None:
 
 def test_an_evaluator_of_another_duration_is_refused() -> None:
     with pytest.raises(ValueError, match=r"3 s, got 10 s"):
-        SodaraceEnv(duration=3.0).use_evaluator(evaluator_module.Evaluator(n_jobs=1))
+        SodaraceEnv(duration=3.0).use_evaluator(Evaluator(n_jobs=1))
+
+
+# --------------------------------------------------------------------------------------------------- robustness
+
+
+def test_with_copies_the_least_distance_is_the_reward_in_every_kind_of_environment() -> None:
+    with Evaluator(n_jobs=1, duration=4.0, robustness=2) as evaluator:
+        expected = evaluator.evaluate(GOOD, "Bumpy")
+    least = [evaluation.robust_fitness for evaluation in expected]
+    assert any(one != evaluation.fitness for one, evaluation in zip(least, expected, strict=True))
+    envs = gym.make_vec("Sodarace-Bumpy-v0", num_envs=len(GOOD), duration=4.0, robustness=2)
+    envs.reset(seed=0)
+    _, rewards, _, _, infos = envs.step(GOOD)
+    assert rewards.tolist() == least
+    assert infos["robust_fitness"].tolist() == least
+    assert infos["displacement"].tolist() == [evaluation.displacement for evaluation in expected]
+    envs.close()
+    env = gym.make("Sodarace-Bumpy-v0", duration=4.0, robustness=2, invalid_reward=-1.0)
+    env.reset(seed=0)
+    assert env.step(GOOD[0])[1] == least[0]
+    env.reset()
+    assert env.step("def")[1] == -1.0, "a program that fails earns what it always does"
+    env.close()
+    with pytest.raises(ValueError, match="copies"):
+        gym.make("Sodarace-Flat-v0", robustness=-1)
+    with pytest.raises(ValueError, match="robustness"):
+        gym.make_vec("Sodarace-Flat-v0", num_envs=1, per_env=[{"robustness": 1}])
+    plain = gym.make("Sodarace-Flat-v0", duration=4.0)
+    with pytest.raises(ValueError, match="copies"):
+        plain.unwrapped.use_evaluator(evaluator)
+    plain.reset(seed=0)
+    assert "robust_fitness" not in plain.step(GOOD[0])[4]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sodarace_gym.evaluation import evaluator as evaluator_module
-from sodarace_gym.evaluation.evaluator import Evaluator
-from sodarace_gym.physics.rollout import roll_out
-from sodarace_gym.programs.program import compile_program
+from sodarace_gym.evaluation import Evaluator, jobs
+from sodarace_gym.physics.rollout import roll_out_many
+from sodarace_gym.programs.program import compile_programs
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
@@ -22,16 +21,20 @@ def walked(monkeypatch):
     """Every roll-out and every program run from here on, as ("walk", terrain name) or ("run", program)."""
     done: list[tuple[str, str]] = []
 
-    def counting_roll_out(design, terrain, duration):
-        done.append(("walk", terrain.name))
-        return roll_out(design, terrain, duration)
+    def counting_roll_outs(designs, terrains, duration, engine):
+        done.extend(("walk", terrain.name) for terrain in terrains)
+        return roll_out_many(designs, terrains, duration, engine=engine)
 
-    def counting_compile(program):
-        done.append(("run", program))
-        return compile_program(program)
+    def counting_compile(programs, processes):
+        def noted():
+            for program in programs:
+                done.append(("run", program))
+                yield program
 
-    monkeypatch.setattr(evaluator_module, "roll_out", counting_roll_out)
-    monkeypatch.setattr(evaluator_module, "compile_program", counting_compile)
+        return compile_programs(noted(), processes=processes)
+
+    monkeypatch.setattr(jobs, "roll_out_many", counting_roll_outs)
+    monkeypatch.setattr(jobs, "compile_programs", counting_compile)
     return done
 
 

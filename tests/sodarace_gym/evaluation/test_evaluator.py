@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from sodarace_gym.errors import ERROR_KINDS
-from sodarace_gym.evaluation.evaluator import Evaluation, EvaluationError, Evaluator
+from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.physics import rollout
+from sodarace_gym.physics.constants import CONSTANTS
 from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
@@ -139,7 +140,7 @@ FAULTS = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_walker_that_fails_keeps_its_measures_and_earns_nothing(monkeypatch, kind):
     if kind == "unstable":  # nothing within the limits is: lower the bound instead
-        monkeypatch.setattr(rollout, "CONSTANTS", rollout.CONSTANTS._replace(max_speed=1e-6))
+        monkeypatch.setattr(rollout, "CONSTANTS", CONSTANTS._replace(max_speed=1e-6))
     with Evaluator() as evaluator:
         (evaluation,) = evaluator.evaluate([SMALL], FAULTS[kind])
     assert evaluation.error is not None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 import pickle
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.evaluation import evaluator as evaluator_module
-from sodarace_gym.evaluation.evaluator import Evaluation, Evaluator, _grounds, _Job
+from sodarace_gym.evaluation.jobs import Grounds, Job
 from sodarace_gym.evaluation.parallel_map import MAX_CHUNK, THREAD_CHUNK, ParallelMap, pickled_chunks
 from sodarace_gym.terrains.making import make_terrain
 from tests.sodarace_gym.sample_walkers import random_designs, square
@@ -74,44 +74,45 @@ def test_a_terrain_travels_once_with_a_chunk():
     design = random_designs(seed=1, count=1)[0]
     alone = len(pickle.dumps(make_terrain("Bumpy")))
     # Each job with a terrain of its own that equals the others', as environments in a batch have them.
-    grounds = _grounds([make_terrain("Bumpy") for _ in range(40)])
-    chunks = list(pickled_chunks(abs, [_Job(design, 0, ground, 1.0) for ground, _ in grounds], workers=1))
+    grounds = Grounds()
+    jobs = [Job(design, 0, grounds.shared(make_terrain("Bumpy"))[0]) for _ in range(40)]
+    chunks = list(pickled_chunks(list, jobs, workers=1))
     assert len(chunks) == 4
     assert all(alone < len(chunk) < 2 * alone + len(pickle.dumps(design)) for chunk in chunks)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 5])
 def test_results_come_in_the_order_of_the_jobs(n_jobs):
-    def slow_at_first(job: int) -> int:
-        time.sleep(0.02 if job < 3 else 0.0)
-        return -job
+    def slow_at_first(jobs: Sequence[int]) -> list[int]:
+        time.sleep(0.02 if jobs[0] < 3 else 0.0)
+        return [-job for job in jobs]
 
     with ParallelMap(n_jobs) as parallel_map:
-        assert list(parallel_map(slow_at_first, range(30))) == [-job for job in range(30)]
-    assert list(parallel_map(operator.neg, [4, 5])) == [-4, -5]
-    assert list(parallel_map(operator.neg, [])) == []
+        for count in (0, 1, 2, 30, 5 * THREAD_CHUNK + 3):
+            assert list(parallel_map(slow_at_first, range(count))) == [-job for job in range(count)]
+    assert list(parallel_map(slow_at_first, [4, 5])) == [-4, -5]
 
 
 def test_threads_work_while_its_jobs_are_still_being_made():
     begun = threading.Event()
 
-    def note(job: int) -> int:
+    def note(jobs: Sequence[int]) -> list[int]:
         begun.set()
-        return -job
+        return [-job for job in jobs]
 
     def jobs() -> Iterator[int]:
         yield from range(2 * THREAD_CHUNK)  # a chunk for each thread
         assert begun.wait(timeout=60.0), "the first jobs wait for the last"
-        yield from range(2 * THREAD_CHUNK, 25)
+        yield from range(2 * THREAD_CHUNK, 3 * THREAD_CHUNK - 1)
 
-    assert list(ParallelMap(2)(note, jobs())) == [-job for job in range(25)]
+    assert list(ParallelMap(2)(note, jobs())) == [-job for job in range(3 * THREAD_CHUNK - 1)]
 
 
 @pytest.mark.filterwarnings("ignore:.*tasks")  # joblib may say beside the error that some were left
-@pytest.mark.parametrize("broken", ["_build", "_walk"])
+@pytest.mark.parametrize("broken", ["build", "walk"])
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_failure_of_ours_is_raised_and_the_next_batch_is_not_touched(expected, monkeypatch, broken, kept):
-    def fail(_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no more processes")
 
     evaluator = Evaluator(n_jobs=2, **SETTINGS)

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.physics.robustness import PERTURBATION, perturbed
 from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.terrains.making import make_terrain

@@ -340,7 +340,7 @@ def test_evaluators_work_on_in_forked_processes() -> None:
     script = """
 import os, sys, threading, time, warnings
 import gymnasium as gym
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 warnings.simplefilter("ignore")
 programs = [sys.argv[1], sys.argv[1].replace("3", "2"), sys.argv[1].replace("4", "5")]
 def found(evaluator):

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import sodarace_gym
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.walkers.walker import build_design
 from sodarace_gym.wrappers.box_actions import PARAMETERS, BoxActions, decode, decode_design

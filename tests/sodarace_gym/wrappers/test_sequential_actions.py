@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import sodarace_gym
 from sodarace_gym.errors import ERROR_KINDS
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 from sodarace_gym.walkers.words import TOKENS, WalkerWord, decode

@@ -1,0 +1,63 @@
+"""What becomes of a program on a terrain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from sodarace_gym.walkers.walker import WalkerDesign
+
+
+@dataclass(frozen=True)
+class EvaluationError:
+    """Why a program got no distance.
+
+    Attributes:
+        kind: One of ``errors.ERROR_KINDS``.
+        message: What was wrong and what to change.
+    """
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of one program on one terrain.
+
+    Attributes:
+        fitness: Distance covered along x, walker units, >= 0; 0.0 where there is an error.
+        displacement: The same with its sign.
+        height: Height of the walker at the start, walker units; 0.0 without a design.
+        width: Width of the walker at the start, walker units; 0.0 without a design.
+        mass: Joints plus half the summed rest lengths; 0.0 without a design.
+        design: The walker, or None if the program made none.
+        error: None, or why there is no distance.
+        repairs: How often each repair was needed to bring the design within the limits; read-only.
+        robust_fitness: The least distance among the walker and its perturbed copies, walker units, 0.0 where there is an
+            error; None where the Evaluator makes no copies.
+    """
+
+    fitness: float = 0.0
+    displacement: float = 0.0
+    height: float = 0.0
+    width: float = 0.0
+    mass: float = 0.0
+    design: WalkerDesign | None = None
+    error: EvaluationError | None = None
+    repairs: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    robust_fitness: float | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether the program built a walker that could be simulated."""
+        return self.error is None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Read-only views do not pickle; plain dicts do.
+        return self.__dict__ | {"repairs": dict(self.repairs)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"repairs": MappingProxyType(state["repairs"])})
