@@ -331,18 +331,19 @@ def test_programs_may_be_made_as_they_are_asked_for(evaluator, n_jobs):
 def test_the_first_programs_run_while_the_rest_are_made(monkeypatch):
     from sodarace_gym.evaluation import evaluator as module
 
-    started, build = threading.Event(), module._build
+    started, build = threading.Event(), module.build
 
-    def building(program):
-        started.set()
-        return build(program)
+    def building(texts, processes):
+        for built in build(texts, processes):
+            started.set()
+            yield built
 
     def programs():
         yield from PROGRAMS[:6]
         assert started.wait(60), "no program ran before the last was there"
         yield PROGRAMS[6]
 
-    monkeypatch.setattr(module, "_build", building)
+    monkeypatch.setattr(module, "build", building)
     with Evaluator(n_jobs=2, duration=1.0) as streaming:
         assert len(streaming.evaluate(programs(), "Flat")) == 7
 
