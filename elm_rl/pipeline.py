@@ -69,8 +69,8 @@ PRESETS: dict[str, Scale] = {
         warm_start_programs=40, warm_start_steps=6, updates=2, samples=8, without_warm_start=False,
     ),
     "demo": Scale(
-        evolution_batch=256, gp_iterations=50, mixed_iterations=6, model_share=0.25, mutation_steps=320,
-        pretraining_steps=1300, warm_start_programs=800, warm_start_steps=300, updates=12, samples=96,
+        evolution_batch=256, gp_iterations=112, mixed_iterations=10, model_share=0.25, mutation_steps=320,
+        pretraining_steps=1300, warm_start_programs=1600, warm_start_steps=300, updates=12, samples=96,
         without_warm_start=False,
     ),
     "laptop": Scale(
@@ -79,7 +79,7 @@ PRESETS: dict[str, Scale] = {
         without_warm_start=True,
     ),
 }  # fmt: skip
-"""smoke: a minute, to see that everything works; demo: ten minutes; laptop: under an hour; all on two cores."""
+"""smoke: a minute, to see that everything works; demo: eight minutes; laptop: under an hour; all on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class PipelineConfig:
     out: Path
     """Folder of the run; must be new or empty unless resuming."""
     preset: Literal["smoke", "demo", "laptop"] = "demo"
-    """How much of everything: about 1 or 10 minutes or under an hour on two cores."""
+    """How much of everything: about 1 or 8 minutes or under an hour on two cores."""
     seed: int = 0
     """Seed of every random choice."""
     seeds: tuple[str, ...] = SEED_NAMES

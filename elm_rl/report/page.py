@@ -79,7 +79,22 @@ def _head(summary: Mapping[str, Any]) -> str:
     return (
         "# From seeds to a terrain-conditioned inventor: "
         f"preset {figure(summary, 'preset')}, seed {figure(summary, 'seed')}\n\n"
-        f"{_progress(stage3)} {_conditionality(stage3)}"
+        f"{_progress(stage3)} {_conditionality(stage3)}\n\n{_effort(summary)}"
+    )
+
+
+_RATE = "stage 1: evaluations per second"
+
+
+def _effort(summary: Mapping[str, Any]) -> str:
+    """How many evaluations evolution made, how fast, and how long everything took."""
+    timing = {key: value for key, value in part(summary, "timing").items() if isinstance(value, int | float)}
+    stages = [seconds for key, seconds in timing.items() if key != _RATE]
+    minutes = f"{sum(stages) / 60.0:.1f} minutes" if stages else f"{MISSING} minutes"
+    rate = f"{timing[_RATE]:.0f}" if _RATE in timing else MISSING
+    return (
+        f"Evolution made {figure(part(summary, 'stage1'), 'evaluations', ',')} evaluations, {rate} a second; all stages "
+        f"together took {minutes}."
     )
 
 
