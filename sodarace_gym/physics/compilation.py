@@ -25,6 +25,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+ZERO = np.int64(0)
+"""What a count starts from that is handed to compiled functions: they are compiled once more for a plain 0, which numba takes
+for a type of its own."""
+
 
 def _digest_of_the_room() -> str:
     """Tells one text of this room's sources from another.
@@ -47,7 +51,8 @@ def _compiler(**options: Any) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         function.__qualname__ += f"_{_DIGEST}"
         # As in C and numpy, a division by zero gives infinity or NaN instead of an exception.
-        made = numba.njit(nogil=True, error_model="numpy", **options)(function)
+        # What calls through C function pointers would need (the cfunc wrapper) is never used.
+        made = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
         if isinstance(made, Dispatcher):  # a plain function under NUMBA_DISABLE_JIT
             try:
                 made._cache = _Cache(function)  # type: ignore[attr-defined] # as enable_caching() does, with numba's own class
@@ -111,5 +116,12 @@ borrowing = _compiler(_nrt=False)
 """The same for a function that makes no arrays and gives none away: numba then leaves out the counting of references, which in
 functions over many arrays would take most of the time."""
 
-inlined = _compiler(_nrt=False, forceinline=True)
-"""The same for a function that becomes a part of those which call it."""
+inner = _compiler(_nrt=True, no_cpython_wrapper=True)
+"""As ``compiled``, for a function that only compiled ones call. Python cannot: what would take its objects apart is left out,
+which for tuples of dozens of arrays takes longer to compile than the function."""
+
+inner_borrowing = _compiler(_nrt=False, no_cpython_wrapper=True)
+"""As ``borrowing``, for a function that only compiled ones call."""
+
+inlined = _compiler(_nrt=False, forceinline=True, no_cpython_wrapper=True)
+"""As ``inner_borrowing``, for a function that becomes a part of those which call it."""

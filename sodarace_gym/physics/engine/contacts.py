@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
+from sodarace_gym.physics.compilation import ZERO, Floats, Ints, inlined, inner
 from sodarace_gym.physics.engine import ground as g
 from sodarace_gym.physics.engine.ground import Ground
 from sodarace_gym.physics.engine.vectors import WIDTH, Quads, offsets, place, quad_intrinsic, quad_loop
@@ -100,7 +100,7 @@ class Contacts(NamedTuple):
     counts: Ints
 
 
-@compiled
+@inner
 def _new_touching(most: int) -> Touching:
     room = most + WIDTH
     return Touching(
@@ -112,7 +112,7 @@ def _new_touching(most: int) -> Touching:
     )
 
 
-@compiled
+@inner
 def new_contacts(joints: int) -> Contacts:
     """Room for the contacts of some joints."""
     pairs = joints * PAIRS
@@ -211,7 +211,7 @@ def update_contacts(
     """
     given, found, segments = contacts.given, contacts.found, ground.segments
     known_segment, known_step = contacts.known_segment, contacts.known_step
-    first, more, biased, crowded = 0, 0, False, False
+    first, more, biased, crowded = ZERO, ZERO, False, False
     before = np.uint64(contacts.known_segment.shape[0])
     for pair in range(pairs):
         at = place(pair, FOUND)

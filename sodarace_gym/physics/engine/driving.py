@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sodarace_gym.physics.compilation import Floats, borrowing, compiled
+from sodarace_gym.physics.compilation import Floats, borrowing, compiled, inner_borrowing
 from sodarace_gym.physics.constants import CHECK_EVERY, WorldConstants
 from sodarace_gym.physics.engine.contacts import BIAS_SHARE
 from sodarace_gym.physics.engine.ground import Ground
@@ -42,7 +42,7 @@ def settle(walkers: Walkers, ground: Ground, constants: WorldConstants) -> tuple
     return space, status, verdict == READY
 
 
-@borrowing
+@inner_borrowing
 def _settle(space: Space, ground: Ground, constants: WorldConstants) -> tuple[int, int]:
     lanes = space.lanes
     bias_rate = 1.0 - math.pow(BIAS_SHARE, constants.time_step)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sodarace_gym.physics.compilation import Floats, Ints, compiled
+from sodarace_gym.physics.compilation import ZERO, Floats, Ints, compiled, inner
 from sodarace_gym.physics.surfaces import surface_height
 
 # A segment's fields in ``Ground.segments``.
@@ -128,7 +128,8 @@ def tree_order(segments: Floats, radius: float) -> Ints:
         ax, ay, bx, by = segments[segment, 0], segments[segment, 1], segments[segment, 2], segments[segment, 3]
         new, used = used, used + 1
         leaf[new] = segment
-        box[new] = (min(ax, bx) - radius, min(ay, by) - radius, max(ax, bx) + radius, max(ay, by) + radius)
+        box[new, 0], box[new, 1] = min(ax, bx) - radius, min(ay, by) - radius
+        box[new, 2], box[new, 3] = max(ax, bx) + radius, max(ay, by) + radius
         if segment == 0:
             continue
         node, depth, side = root, 0, 0
@@ -166,22 +167,22 @@ def tree_order(segments: Floats, radius: float) -> Ints:
     return order
 
 
-@compiled
+@inner
 def _area(box: Floats) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-@compiled
+@inner
 def _merged_area(a: Floats, b: Floats) -> float:
     return (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
 
 
-@compiled
+@inner
 def _proximity(a: Floats, b: Floats) -> float:
     return abs(a[0] + a[2] - b[0] - b[2]) + abs(a[1] + a[3] - b[1] - b[3])
 
 
-@compiled
+@inner
 def _merge(out: Floats, a: Floats, b: Floats) -> None:
     out[0], out[1], out[2], out[3] = min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
@@ -233,7 +234,7 @@ def fill_bins(rows: Floats, left_end: float, width: float, count: int) -> tuple[
 def open_heights(floor: Floats, ceiling: Floats, left_end: float, width: float, count: int, depth: float) -> Floats:
     """Heights between which a joint that is in a bin is not deeper than ``depth`` in the solid, shape (count, 2)."""
     gaps = np.empty((count, 2))
-    on_floor, on_ceiling = 0, 0
+    on_floor, on_ceiling = ZERO, ZERO
     for place in range(count):
         # ``joint_fault`` looks as far as ``depth`` to both sides.
         left = left_end + place * width - depth - _SLACK
@@ -244,7 +245,7 @@ def open_heights(floor: Floats, ceiling: Floats, left_end: float, width: float, 
     return gaps
 
 
-@compiled
+@inner
 def _greatest(line: Floats, left: float, right: float, sign: float, start: int) -> tuple[float, int]:
     """Greatest height, times a sign, of a polyline between two x; and the first point that is not left of them."""
     while start < line.shape[0] and line[start, 0] < left:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
+from sodarace_gym.physics.compilation import Floats, Ints, inlined, inner
 from sodarace_gym.physics.engine import contacts as c
 from sodarace_gym.physics.engine import ground as g
 from sodarace_gym.physics.engine.contacts import PAIRS, Contacts
@@ -53,7 +53,7 @@ class Joints(NamedTuple):
     candidate_counts: Ints
 
 
-@compiled
+@inner
 def new_joints(count: int) -> Joints:
     """Room for some joints."""
     positions = np.zeros(2 * count + 4)

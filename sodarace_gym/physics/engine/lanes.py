@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
+from sodarace_gym.physics.compilation import ZERO, Floats, Ints, inlined, inner
 from sodarace_gym.physics.constants import WorldConstants
 from sodarace_gym.physics.engine import contacts as c
 from sodarace_gym.physics.engine import joints as j
@@ -114,7 +114,7 @@ class Space(NamedTuple):
 STEP, BUSY = range(2)
 
 
-@compiled
+@inner
 def new_space(walkers: Walkers, count: int) -> Space:
     """Room for some lanes, if walkers are taken in their order and none has more joints than one before it."""
     total = walkers.joint_start.shape[0] - 1
@@ -124,7 +124,7 @@ def new_space(walkers: Walkers, count: int) -> Space:
         muscles = max(muscles, walkers.muscle_start[walker + 1] - walkers.muscle_start[walker])
         active = max(active, walkers.active_start[walker + 1] - walkers.active_start[walker])
     first, room = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    slots = 0
+    slots = ZERO
     for lane in range(count):
         first[lane], room[lane] = slots, walkers.joint_start[lane + 1] - walkers.joint_start[lane]
         slots += room[lane]
@@ -178,7 +178,7 @@ def clear(joints: Joints, lanes: Lanes, lane: int) -> None:
         joints.velocities[coordinate] = joints.bias_velocities[coordinate] = 0.0
 
 
-@compiled
+@inner
 def spring_coefficients(walkers: Walkers, constants: WorldConstants) -> Floats:
     """Share of the relative speed of its joints that each muscle's damping takes in an iteration (Chipmunk's v_coef)."""
     coefficients = np.empty(walkers.damping.shape[0])
@@ -193,7 +193,7 @@ def spring_coefficients(walkers: Walkers, constants: WorldConstants) -> Floats:
 _TURNS = 256
 
 
-@compiled
+@inner
 def deal_springs(space: Space, walkers: Walkers, coefficients: Floats) -> None:
     """Deals the springs of all busy lanes out into quads, lanes in turn, so that all come to an end at about the same time."""
     lanes, springs = space.lanes, space.springs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sodarace_gym.physics.compilation import Floats, Ints, borrowing, compiled, inlined
+from sodarace_gym.physics.compilation import ZERO, Floats, Ints, compiled, inlined, inner_borrowing
 from sodarace_gym.physics.constants import CHECK_EVERY, WorldConstants
 from sodarace_gym.physics.engine.contacts import BIAS_SHARE
 from sodarace_gym.physics.engine.ground import Ground
@@ -61,14 +61,14 @@ def roll_out_many(
     _run(space, walkers, ground, drive, constants, coefficients, record_every, frames, frame_start, outcomes)
 
 
-@borrowing
+@inner_borrowing
 def _run(
     space: Space, walkers: Walkers, ground: Ground, drive: Floats, constants: WorldConstants, coefficients: Floats,
     record_every: int, frames: Floats, frame_start: Ints, outcomes: Floats,
 ) -> None:  # fmt: skip
     lanes = space.lanes
     bias_rate = 1.0 - math.pow(BIAS_SHARE, constants.time_step)
-    waiting, ended = 0, True
+    waiting, ended = ZERO, True
     while True:
         if ended:
             for lane in range(lanes.walker.shape[0]):
@@ -142,7 +142,7 @@ def _walk(
     """Lets a walker that has settled walk; True if it is to walk for no time at all."""
     start_walking(space, lane, constants)
     if record_every > 0:
-        _record(space, lane, frames, frame_start[space.lanes.walker[lane]], 0)
+        _record(space, lane, frames, frame_start[space.lanes.walker[lane]], ZERO)
     return drive.shape[0] == 0
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from sodarace_gym.physics.compilation import Floats, Ints, compiled, inlined
+from sodarace_gym.physics.compilation import Floats, Ints, inlined, inner
 from sodarace_gym.physics.engine.vectors import WIDTH, Gathered, Quads, offsets, quad_intrinsic, quad_loop
 
 # The fields of a spring in ``Springs.rows``.
@@ -50,7 +50,7 @@ class Springs(NamedTuple):
     places: Ints
 
 
-@compiled
+@inner
 def order_by_level(ends: Ints, joints: int, order: Ints) -> None:
     """Orders a walker's springs by how many springs they must wait for, those that share a joint as they were built.
 
@@ -75,7 +75,7 @@ def order_by_level(ends: Ints, joints: int, order: Ints) -> None:
         starts[level[spring]] += 1
 
 
-@compiled
+@inner
 def deal_quads(ends: Ints, joints: int, padding: int, springs: Springs, places: Ints) -> None:
     """Deals springs out into quads.
 

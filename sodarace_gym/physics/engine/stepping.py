@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sodarace_gym.physics.compilation import inlined
+from sodarace_gym.physics.compilation import ZERO, inlined
 from sodarace_gym.physics.constants import WorldConstants
 from sodarace_gym.physics.engine import contacts as c
 from sodarace_gym.physics.engine import ground as g
@@ -40,7 +40,7 @@ def step(space: Space, ground: Ground, constants: WorldConstants, bias_rate: flo
     one = np.uint64(1)
     lanes.state[STEP] += 1
     j.move(joints, contacts.counts[c.BIASED] != 0, radius, dt)
-    pairs = 0
+    pairs = ZERO
     for lane in range(lanes.walker.shape[0]):
         if lanes.walker[lane] != NOBODY:
             first, last = lanes.first[lane], lanes.last[lane]
