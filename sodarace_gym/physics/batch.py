@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -113,25 +114,24 @@ def pack(worlds: Sequence[WorldArrays], terrains: Sequence[int]) -> Walkers:
         worlds: The walkers.
         terrains: The number of each walker's terrain in the ground.
     """
-    arrays = {name: np.concatenate([getattr(world, name) for world in worlds]) for name in _PACKED}
+    if len(worlds) == 1:  # nothing to copy
+        arrays = [getattr(worlds[0], name) for name in _PACKED]
+    else:
+        arrays = [np.concatenate([getattr(world, name) for world in worlds]) for name in _PACKED]
     return Walkers(
-        joint_start=_starts([len(world.joints) for world in worlds]),
-        muscle_start=_starts([len(world.muscle_ends) for world in worlds]),
-        active_start=_starts([len(world.active) for world in worlds]),
-        terrain=np.array(terrains, dtype=np.int64),
-        **arrays,
+        _starts([len(world.joints) for world in worlds]),
+        _starts([len(world.muscle_ends) for world in worlds]),
+        _starts([len(world.active) for world in worlds]),
+        *arrays,
+        np.array(terrains, dtype=np.int64),
     )
 
 
-_PACKED = (
-    "joints", "nudge", "muscle_ends", "rest_lengths", "sine_amplitudes", "cosine_amplitudes", "stiffness", "damping", "active",
-)  # fmt: skip
+_PACKED = Walkers._fields[3:-1]
 
 
 def _starts(counts: Sequence[int]) -> np.ndarray:
-    starts = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=starts[1:])
-    return starts
+    return np.array(list(accumulate(counts, initial=0)), dtype=np.int64)
 
 
 @functools.cache

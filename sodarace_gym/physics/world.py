@@ -65,17 +65,22 @@ def frame_count(arrays: WorldArrays, record_every: int) -> int:
 # A spring of stiffness k between two free masses m swings at sqrt(k / (m/2)): hence k and the damping from the wanted
 # frequency and damping ratio, as in Box2D's soft constraints.
 _REDUCED_MASS = 0.5 * JOINT_MASS
+_RATES = 2.0 * math.pi * np.array([ACTIVE_FREQUENCY, PLAIN_FREQUENCY])
+_STIFFNESS = _REDUCED_MASS * _RATES**2
+_DAMPING = 2.0 * DAMPING_RATIO * _REDUCED_MASS * _RATES
 
 
 def world_arrays(design: WalkerDesign, terrain: Terrain, duration: float) -> WorldArrays:
     """The world of one walker that is to walk for some seconds."""
     joints = np.array(design.joints)
-    joints[:, 0] -= 0.5 * (joints[:, 0].min() + joints[:, 0].max())
+    # Python's own min and max: numpy's take longer to call than they take for so few numbers.
+    x, y = zip(*design.joints, strict=True)
+    joints[:, 0] -= 0.5 * (min(x) + max(x))
     # Differences first: where the program built its walker must not show in the last bits.
-    joints[:, 1] = (joints[:, 1] - joints[:, 1].min()) + (JOINT_RADIUS + START_CLEARANCE)
+    joints[:, 1] = (joints[:, 1] - min(y)) + (JOINT_RADIUS + START_CLEARANCE)
     muscles = np.array(design.muscles, dtype=np.float64).reshape(-1, 5)
     plain, amplitude, phase = muscles[:, 2] != 0.0, muscles[:, 3].copy(), muscles[:, 4].copy()
-    rate = 2.0 * math.pi * np.where(plain, PLAIN_FREQUENCY, ACTIVE_FREQUENCY)
+    kind = plain.astype(np.int64)
     return WorldArrays(
         joints=joints,
         nudge=_nudge(joints),
@@ -84,8 +89,8 @@ def world_arrays(design: WalkerDesign, terrain: Terrain, duration: float) -> Wor
         sine_amplitudes=amplitude * np.cos(phase),
         cosine_amplitudes=amplitude * np.sin(phase),
         active=np.flatnonzero(~plain),
-        stiffness=_REDUCED_MASS * rate**2,
-        damping=2.0 * DAMPING_RATIO * _REDUCED_MASS * rate,
+        stiffness=_STIFFNESS[kind],
+        damping=_DAMPING[kind],
         solid=solid_of(terrain),
         drive=_drive(round(duration * STEP_RATE)),
     )
@@ -96,9 +101,9 @@ def _nudge(joints: Floats) -> Floats:
 
     The choice of side turns with the walker, so a mirrored walker is nudged the mirrored way.
     """
-    off_middle = joints[np.abs(joints[:, 0]) > 1e-9, 0]
-    side = np.sign(off_middle[0]) if len(off_middle) else 1.0
-    return side * NUDGE * joints[:, 1] / joints[:, 1].max()
+    x, y = joints.T.tolist()
+    side = next((math.copysign(1.0, place) for place in x if abs(place) > 1e-9), 1.0)
+    return side * NUDGE * joints[:, 1] / max(y)
 
 
 @functools.lru_cache(maxsize=8)
