@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 
-from benchmarks.evaluation_parts import ratio_of, seconds_of
+from benchmarks.timing import ratio, seconds
 from benchmarks.tables import markdown_table, publish
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.walkers.random_walker import random_design
@@ -65,8 +65,8 @@ def _measure(
         first = time.perf_counter() - start
         own, thread = [], []
         for _ in range(repeats):
-            own.append(seconds_of(lambda: evaluator.evaluate(programs, "Flat")))
-            thread.append(seconds_of(lambda: alone.evaluate(programs, "Flat")))
+            own.append(seconds(lambda: evaluator.evaluate(programs, "Flat")))
+            thread.append(seconds(lambda: alone.evaluate(programs, "Flat")))
         assert evaluator.evaluate(programs, "Flat") == evaluations
     return first, own, thread, evaluations
 
@@ -102,7 +102,7 @@ def main() -> None:
         expected = expected or evaluations
         same = "yes" if evaluations == expected else "NO"
         rate = len(programs) / np.median(own)
-        rows.append([name, f"{rate:.0f}", ratio_of(thread, own), f"{first:.1f}", same])
+        rows.append([name, f"{rate:.0f}", ratio(thread, own), f"{first:.1f}", same])
         print(*rows[-1], sep=", ", flush=True)
     table = markdown_table(
         ["backend", "evaluations/s", "against 1 thread", "first batch, with start-up, s", "identical to the last bit"],

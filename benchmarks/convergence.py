@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tables import markdown_table, publish
 from benchmarks.terrains import Breeder
-from sodarace_gym.physics import constants, rollout, stepping
-from sodarace_gym.physics.stepping import WorldArrays, WorldConstants
+from sodarace_gym.physics import constants
+from sodarace_gym.physics.batch import roll_out_worlds
+from sodarace_gym.physics.constants import CONSTANTS, WorldConstants
+from sodarace_gym.physics.engine.stepping import COMPLETED
+from sodarace_gym.physics.world import WorldArrays, world_arrays
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.random_walker import random_design
@@ -46,18 +48,18 @@ LARGE = (0.10, 0.25, 0.50)
 def refined(refinement: int, iterations: int) -> WorldConstants:
     """The constants in use, with a time step that is ``refinement`` times shorter and other solver iterations."""
     rate = constants.STEP_RATE * refinement
-    return rollout.CONSTANTS._replace(
+    return CONSTANTS._replace(
         iterations=iterations,
         time_step=1.0 / rate,
-        settling_steps=rollout.CONSTANTS.settling_steps * refinement,
-        calm_checks=rollout.CONSTANTS.calm_checks * refinement,
+        settling_steps=CONSTANTS.settling_steps * refinement,
+        calm_checks=CONSTANTS.calm_checks * refinement,
         settling_gravity=constants.GRAVITY * constants.SETTLING_DAMPING ** (1.0 / rate),
     )
 
 
 def arrays(design: WalkerDesign, terrain: Terrain, refinement: int, shift: NDArray[np.float64] | None) -> WorldArrays:
     """The world of a walker with a drive for the shorter step, its joints moved by ``shift``, shape (joints, 2)."""
-    world = rollout.world_arrays(design, terrain, constants.DURATION)
+    world = world_arrays(design, terrain, constants.DURATION)
     rate = constants.STEP_RATE * refinement
     time = np.arange(1, round(constants.DURATION * rate) + 1) / rate
     drive = np.stack([np.sin(constants.DRIVE_RATE * time), np.cos(constants.DRIVE_RATE * time)], axis=1)
@@ -74,8 +76,15 @@ def distance(
     """How far a walker gets, walker units; NaN if the roll-out failed."""
     refinement, iterations = VARIANTS[variant]
     values = refined(refinement, iterations)._replace(max_speed=max_speed)
-    motion = stepping.roll_out(arrays(design, terrain, refinement, shift), values, 0)
-    return abs(motion.end - motion.start) if motion.status == stepping.COMPLETED and motion.settled else math.nan
+    return distances([arrays(design, terrain, refinement, shift)], values)[0]
+
+
+def distances(worlds: Sequence[WorldArrays], values: WorldConstants) -> list[float]:
+    """How far walkers get, walker units; NaN where the roll-out failed."""
+    return [
+        abs(motion.end - motion.start) if motion.status == COMPLETED and motion.settled else math.nan
+        for motion in roll_out_worlds(worlds, values).motions
+    ]
 
 
 def measure(designs: Sequence[WalkerDesign], terrain: Terrain, seed: int) -> dict[str, NDArray[np.float64]]:
@@ -85,17 +94,17 @@ def measure(designs: Sequence[WalkerDesign], terrain: Terrain, seed: int) -> dic
         [PERTURBATION * rng.uniform(-1.0, 1.0, size=(len(design.joints), 2)) for _ in range(COPIES)]
         for design in designs
     ]
-    jobs: list[Callable[[], float]] = []
-    for variant in VARIANTS:
-        jobs += [lambda d=design, v=variant: distance(d, terrain, v) for design in designs]  # type: ignore[misc]
-    for copy in range(COPIES):
-        jobs += [
-            lambda d=design, s=shift[copy]: distance(d, terrain, shift=s)  # type: ignore[misc]
-            for design, shift in zip(designs, shifts, strict=True)
-        ]
-    with ThreadPoolExecutor() as threads:
-        values = np.array(list(threads.map(lambda job: job(), jobs))).reshape(-1, len(designs))
-    return {"variants": values[: len(VARIANTS)], "perturbed": values[len(VARIANTS) :]}
+    variants = [
+        distances([arrays(design, terrain, refinement, None) for design in designs], refined(refinement, iterations))
+        for refinement, iterations in VARIANTS.values()
+    ]
+    perturbed = [
+        distances(
+            [arrays(design, terrain, 1, shift[copy]) for design, shift in zip(designs, shifts, strict=True)], CONSTANTS
+        )
+        for copy in range(COPIES)
+    ]
+    return {"variants": np.array(variants), "perturbed": np.array(perturbed)}
 
 
 def split(found: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:

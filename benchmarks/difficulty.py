@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.panel import load_panel
 from benchmarks.tables import markdown_table, publish
-from sodarace_gym.physics.rollout import Rollout, roll_out
+from sodarace_gym.physics.rollout import Rollout, roll_out_many
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
@@ -30,11 +29,7 @@ def measure(
 ) -> list[list[list[Rollout]]]:
     """Every design on every terrain: the roll-outs by difficulty, seed and design."""
     terrains = [[make_terrain(family, seed, difficulty) for seed in seeds] for difficulty in difficulties]
-    with ThreadPoolExecutor() as threads:
-        return [
-            [list(threads.map(lambda design, ground=ground: roll_out(design, ground), designs)) for ground in row]
-            for row in terrains
-        ]
+    return [[roll_out_many(designs, [ground] * len(designs)).outcomes for ground in row] for row in terrains]
 
 
 def mean_distances(rollouts: Sequence[Sequence[Sequence[Rollout]]]) -> NDArray[np.float64]:

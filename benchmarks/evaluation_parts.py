@@ -1,122 +1,127 @@
-"""Where the time of an evaluation goes: sandbox, building, settling and walking, by the compiled and by the plain loop."""
+"""Where the time of a whole evaluation goes, from the text of a program to its distance, and what a new process takes."""
 
 from __future__ import annotations
 
+import os
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from elm_rl.evolution.seeds import SEED_NAMES, load_seed
-from sodarace_gym.physics import constants, rollout, stepping
+from benchmarks.tables import markdown_table
+from benchmarks.timing import processor_seconds, ratio, seconds, time_within
+from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.physics import batch
+from sodarace_gym.physics.constants import DURATION
+from sodarace_gym.physics.world import WorldArrays, world_arrays
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.terrains.terrain import Terrain
+from sodarace_gym.walkers.walker import WalkerDesign
+
+Times = Mapping[str, NDArray[np.float64]]
+"""Milliseconds a program, turn by turn."""
+
+PARTS = ("sandbox", "world arrays", "packing", "stepping")
+"""Running the program, the repairs included; turning walker and terrain into arrays; putting these end to end and taking the
+outcomes apart; the compiled engine. The sandbox by the clock on the wall, as it works in another process; the rest in processor
+time."""
+HOST, ONE, TWO = "host's side of the sandbox", "one thread", "two threads"
 
 
-def seconds_of(function: Callable[[], object]) -> float:
-    """What one call takes."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def ratio_of(above: ArrayLike, below: ArrayLike) -> str:
-    """Median and quartiles of a ratio, turn by turn."""
-    low, median, high = np.percentile(np.divide(above, below), [25, 50, 75])
-    return f"{median:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _split(programs: Sequence[str], terrain_name: str, repeats: int) -> dict[str, NDArray[np.float64]]:
-    """Mean milliseconds of each part of an evaluation, turn by turn; building is a roll-out of no steps.
-
-    Every part runs over all programs in a row, as it does in a batch: between two roll-outs the sandbox's process would
-    have gone to sleep.
-    """
-    designs = [compile_program(program)[0] for program in programs]
+def measure(programs: Mapping[str, Sequence[str]], terrain_name: str, repeats: int) -> dict[str, Times]:
+    """Milliseconds a program of each group, by part and as a whole, by evaluators that remember nothing."""
     terrain = make_terrain(terrain_name)
-    still = rollout.CONSTANTS._replace(settling_steps=0)
-    worlds = [rollout.world_arrays(design, terrain, constants.DURATION) for design in designs]
-    settling = [world._replace(drive=world.drive[:0]) for world in worlds]
-
-    def build_compiled() -> None:
-        for design, world in zip(designs, settling, strict=True):
-            rollout.world_arrays(design, terrain, constants.DURATION)
-            stepping.roll_out_compiled(world, still)
-
-    def build_plain() -> None:
-        for design, world in zip(designs, settling, strict=True):
-            rollout.world_arrays(design, terrain, constants.DURATION)
-            stepping.roll_out_plain(world, still)
-
-    def settle_compiled() -> None:
-        for world in settling:
-            stepping.roll_out_compiled(world, rollout.CONSTANTS)
-
-    def settle_plain() -> None:
-        for world in settling:
-            stepping.roll_out_plain(world, rollout.CONSTANTS)
-
-    parts: dict[str, Callable[[], object]] = {
-        "sandbox": lambda: [compile_program(program) for program in programs],
-        "building, plain": build_plain,
-        "building": build_compiled,
-        "settled, plain": settle_plain,
-        "settled": settle_compiled,
-        "whole, plain": lambda: [rollout.roll_out(design, terrain, plain=True) for design in designs],
-        "whole": lambda: [rollout.roll_out(design, terrain) for design in designs],
-    }
-    for part in parts.values():
-        part()  # warm caches and compiled code
-    times: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(repeats):
-        for name, part in parts.items():
-            times[name].append(seconds_of(part))
-    milliseconds = {name: 1e3 * np.array(values) / len(programs) for name, values in times.items()}
-    for kind in ("", ", plain"):
-        milliseconds[f"stepping{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"building{kind}"]
-        milliseconds[f"walking{kind}"] = milliseconds[f"whole{kind}"] - milliseconds[f"settled{kind}"]
-    milliseconds["evaluation"] = milliseconds["sandbox"] + milliseconds["whole"]
-    settled = [rollout.roll_out(design, terrain).settling_time for design in designs]
-    milliseconds["steps"] = np.array([constants.STEP_RATE * (statistics.mean(settled) + constants.DURATION)])
-    return milliseconds
+    turns: dict[str, list[dict[str, float]]] = {label: [] for label in programs}
+    with Evaluator(n_jobs=1, cache_size=0) as one, Evaluator(n_jobs=2, cache_size=0) as two:
+        for turn in range(repeats + 1):
+            for label, texts in programs.items():
+                taken = _parts(texts, terrain)
+                taken[ONE] = seconds(partial(one.evaluate, texts, terrain))
+                taken[TWO] = seconds(partial(two.evaluate, texts, terrain))
+                if turn > 0:  # the first one starts the workers
+                    turns[label].append({name: 1e3 * value / len(texts) for name, value in taken.items()})
+    return {label: {name: np.array([turn[name] for turn in each]) for name in each[0]} for label, each in turns.items()}
 
 
-PARTS = ("sandbox", "building, plain", "stepping, plain", "building", "stepping")
-RATIOS = {
-    "stepping alone": ("stepping, plain", "stepping"),
-    "of that, walking alone": ("walking, plain", "walking"),
-    "whole evaluation": ("whole, plain", "evaluation"),
-}
-"""What the compiled loop is compared in: what the plain one takes, and what it takes."""
+def _parts(texts: Sequence[str], terrain: Terrain) -> dict[str, float]:
+    """Seconds that each part takes for all programs; each part goes through all of them before the next begins."""
+    designs: list[WalkerDesign] = []
+    worlds: list[WorldArrays] = []
+    host: list[float] = []
+
+    def run() -> None:
+        designs.extend(compile_program(text)[0] for text in texts)
+
+    def turn_into_arrays() -> None:
+        worlds.extend(world_arrays(design, terrain, DURATION) for design in designs)
+
+    taken = {"sandbox": seconds(lambda: host.append(processor_seconds(run)))}
+    taken[HOST] = host[0]
+    taken["world arrays"] = processor_seconds(turn_into_arrays)
+    with time_within(batch, "roll_out_many") as stepping:
+        rolling = processor_seconds(partial(batch.roll_out_worlds, worlds))
+    return taken | {"stepping": sum(stepping), "packing": rolling - sum(stepping)}
 
 
-def parts_of_walkers(evolved: Sequence[str], repeats: int) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """The parts of an evaluation of each seed and of an evolution's walkers, on Flat and on Bumpy."""
-    found = {}
-    for terrain in ("Flat", "Bumpy"):
-        for name in SEED_NAMES:
-            found[f"{name}, {terrain}"] = _split([load_seed(name)] * 10, terrain, repeats)
-        found[f"evolution run, {terrain}"] = _split(evolved, terrain, few_turns(repeats))
-    return found
-
-
-def few_turns(repeats: int) -> int:
-    """Turns of what takes long."""
-    return max(3, repeats // 3)
-
-
-def part_rows(splits: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> list[list[object]]:
-    """A row of the table for each kind of walker: steps, milliseconds, the sandbox's share, evaluations a second."""
+def table(times: Mapping[str, Times]) -> str:
+    """A row for each group: milliseconds and share of each part, the sum, and evaluations a second."""
     rows: list[list[object]] = []
-    for label, ms in splits.items():
-        total = np.median(ms["evaluation"])
-        parts = (f"{np.median(ms[part]):.2f}" for part in PARTS)
-        rows.append([label, f"{ms['steps'][0]:.0f}", *parts, f"{sandbox_share(ms):.0f}", f"{1e3 / total:.0f}"])
-    return rows
+    for label, ms in times.items():
+        total = sum(ms[part] for part in PARTS)
+        shares = [f"{np.median(ms[part]):.3f} ({np.median(100.0 * ms[part] / total):.0f}%)" for part in PARTS]
+        rates = [f"{np.median(1e3 / ms[way]):.0f}" for way in (ONE, TWO)]
+        row = [label, *shares, f"{np.median(ms[HOST]):.3f}", f"{np.median(total):.2f}", f"{np.median(ms[ONE]):.2f}"]
+        rows.append([*row, *rates, ratio(ms[ONE], ms[TWO])])
+    header = [
+        "ms an evaluation",
+        *PARTS,
+        HOST,
+        "sum of the four",
+        f"whole, {ONE}",
+        f"evaluations/s, {ONE}",
+        TWO,
+        "two / one",
+    ]
+    return markdown_table(header, rows)
 
 
-def sandbox_share(ms: Mapping[str, NDArray[np.float64]]) -> float:
-    """Percentage of an evaluation that its program takes."""
-    return float(np.median(100.0 * ms["sandbox"] / ms["evaluation"]))
+_START = """
+import time
+begun = time.perf_counter(); import gymnasium
+first = time.perf_counter(); import sodarace_gym
+second = time.perf_counter()
+env = gymnasium.make("Sodarace-Flat-v0"); env.reset(seed=0)
+third = time.perf_counter()
+env.step(env.action_space.sample())
+print(first - begun, second - first, third - second, time.perf_counter() - third)
+"""
+IMPORT, FIRST = "import sodarace_gym, in addition", "the first evaluation"
+
+
+def start(repeats: int) -> dict[str, float]:
+    """Seconds that a new process takes to its first evaluation: compiling, and with the machine code cached on disk."""
+    times = []
+    with tempfile.TemporaryDirectory() as cache:
+        for _ in range(repeats + 1):
+            output = subprocess.run(
+                [sys.executable, "-c", _START],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=os.environ | {"NUMBA_CACHE_DIR": cache},
+            ).stdout
+            times.append([float(word) for word in output.split()])
+    medians = [statistics.median(column) for column in zip(*times[1:], strict=True)]
+    names = ("import gymnasium", IMPORT, "make and reset", FIRST)
+    return dict(zip(names, medians, strict=True)) | {"the very first after installing, which compiles": times[0][-1]}
+
+
+def start_table(times: Mapping[str, float]) -> str:
+    """A row for each part."""
+    return markdown_table(["a new process", "seconds"], [[name, f"{value:.2f}"] for name, value in times.items()])

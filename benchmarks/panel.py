@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.terrains import mutate
-from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.physics.rollout import roll_out_many
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
@@ -55,7 +55,7 @@ def breed(terrain: Terrain, seed: int, generations: int = GENERATIONS) -> Walker
 
 def distances(designs: Sequence[WalkerDesign], terrain: Terrain) -> list[float]:
     """The reward of each design on a terrain, walker units; 0.0 after a fault."""
-    return [abs(roll_out(design, terrain).displacement) for design in designs]
+    return [abs(rollout.displacement) for rollout in roll_out_many(designs, [terrain] * len(designs)).outcomes]
 
 
 def load_panel(path: Path = PANEL_FILE) -> list[WalkerDesign]:

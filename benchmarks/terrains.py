@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tables import markdown_table, publish
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.physics.rollout import Rollout, roll_out
+from sodarace_gym.physics.rollout import Rollout, roll_out_many
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES, TUNNEL_HEIGHT
 from sodarace_gym.terrains.terrain import START_HALF_WIDTH, Terrain
@@ -64,11 +63,10 @@ class Breeder:
     def __init__(self, generations: int, seed: int) -> None:
         self.generations, self.rng = generations, np.random.default_rng(seed)
         self.founders = [random_design(self.rng) for _ in range(POPULATION)]
-        self.threads = ThreadPoolExecutor()
 
     def walk(self, designs: Sequence[WalkerDesign], terrain: Terrain, record: bool = False) -> list[Rollout]:
         """Rolls out designs on a terrain."""
-        return list(self.threads.map(lambda design: roll_out(design, terrain, record=record), designs))
+        return roll_out_many(designs, [terrain] * len(designs), record=record).outcomes
 
     def breed(self, terrain: Terrain, fits: Callable[[Rollout, WalkerDesign], bool]) -> list[WalkerDesign]:
         """The best walkers for a terrain among those that ``fits`` admits."""

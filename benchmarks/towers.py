@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from benchmarks.tables import markdown_table, publish
 from sodarace_gym.physics.constants import DURATION, FRAME_RATE
-from sodarace_gym.physics.rollout import Rollout, roll_out
+from sodarace_gym.physics.rollout import Rollout, roll_out_many
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
 
@@ -83,10 +82,7 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     designs = [driven_tower(rng) for _ in range(options.towers)]
     flat = make_terrain("Flat")
-    with ThreadPoolExecutor() as threads:
-        rollouts = list(
-            threads.map(lambda design: roll_out(design, flat, DURATION + max(RUN_UPS), record=True), designs)
-        )
+    rollouts = roll_out_many(designs, [flat] * len(designs), DURATION + max(RUN_UPS), record=True).outcomes
     standing = [
         rollout
         for design, rollout in zip(designs, rollouts, strict=True)

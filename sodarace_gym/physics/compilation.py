@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ZERO = np.int64(0)
+ZERO = cast(int, np.int64(0))
 """What a count starts from that is handed to compiled functions: they are compiled once more for a plain 0, which numba takes
 for a type of its own."""
 
