@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 
-from benchmarks.timing import ratio, seconds
 from benchmarks.tables import markdown_table, publish
+from benchmarks.timing import ratio, seconds
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.walkers.random_walker import random_design
 

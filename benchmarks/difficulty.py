@@ -29,7 +29,7 @@ def measure(
 ) -> list[list[list[Rollout]]]:
     """Every design on every terrain: the roll-outs by difficulty, seed and design."""
     terrains = [[make_terrain(family, seed, difficulty) for seed in seeds] for difficulty in difficulties]
-    return [[roll_out_many(designs, [ground] * len(designs)).outcomes for ground in row] for row in terrains]
+    return [[roll_out_many(designs, [ground] * len(designs)) for ground in row] for row in terrains]
 
 
 def mean_distances(rollouts: Sequence[Sequence[Sequence[Rollout]]]) -> NDArray[np.float64]:

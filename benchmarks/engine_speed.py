@@ -19,8 +19,8 @@ from sodarace_gym.physics.batch import LANES, roll_out_worlds, same_motion
 from sodarace_gym.physics.constants import CONSTANTS, DURATION
 from sodarace_gym.physics.reference import roll_out_plainly
 from sodarace_gym.physics.world import Motion, WorldArrays, world_arrays
-from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
+from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import WalkerDesign
 

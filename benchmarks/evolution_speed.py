@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.evaluation_parts import ratio_of
 from benchmarks.evolution_run import WARM_ITERATIONS
 from benchmarks.tables import markdown_table, publish
+from benchmarks.timing import ratio
 from elm_rl.evolution.seeds import SEED_NAMES
 
 HERE = Path(__file__).resolve().parents[1]
@@ -86,7 +86,7 @@ def compare(against: Path | None, iterations: int, turns: int, seeds: Sequence[s
             name,
             f"{np.median(rates(its)):.0f}",
             f"{1e3 * np.median([run['cpu_seconds'] / run['evaluations'] for run in its]):.2f}",
-            ratio_of(here, rates(its)),
+            ratio(here, rates(its)),
             f"{its[0]['found']['niches']} / {its[0]['found']['qd_score']:.0f}",
         ]
         for name, its in runs.items()

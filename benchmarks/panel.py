@@ -55,7 +55,7 @@ def breed(terrain: Terrain, seed: int, generations: int = GENERATIONS) -> Walker
 
 def distances(designs: Sequence[WalkerDesign], terrain: Terrain) -> list[float]:
     """The reward of each design on a terrain, walker units; 0.0 after a fault."""
-    return [abs(rollout.displacement) for rollout in roll_out_many(designs, [terrain] * len(designs)).outcomes]
+    return [abs(rollout.displacement) for rollout in roll_out_many(designs, [terrain] * len(designs))]
 
 
 def load_panel(path: Path = PANEL_FILE) -> list[WalkerDesign]:

@@ -66,7 +66,7 @@ class Breeder:
 
     def walk(self, designs: Sequence[WalkerDesign], terrain: Terrain, record: bool = False) -> list[Rollout]:
         """Rolls out designs on a terrain."""
-        return roll_out_many(designs, [terrain] * len(designs), record=record).outcomes
+        return roll_out_many(designs, [terrain] * len(designs), record=record)
 
     def breed(self, terrain: Terrain, fits: Callable[[Rollout, WalkerDesign], bool]) -> list[WalkerDesign]:
         """The best walkers for a terrain among those that ``fits`` admits."""

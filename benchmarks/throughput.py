@@ -22,7 +22,7 @@ from benchmarks.timing import few, quartiles
 from elm_rl.evolution.map_elites import EvolveConfig, make_operators, run_evolution
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.runs.run_directory import read_jsonl
-from sodarace_gym.evaluation.evaluator import Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.physics.constants import DURATION
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.walkers.library import load_walker
@@ -108,7 +108,8 @@ def main() -> None:
         f"## Roll-outs alone\n\n{_explained(designs)}\n\n{engine_speed.table(times)}\n\n"
         "## Whole evaluations\n\nPrograms on Flat, each part over all programs of a row before the next; evaluators that "
         "remember nothing. Sandbox and wholes by the clock on the wall, all else in processor time. Evaluators run programs "
-        f"and walkers side by side where there are cores.\n\n{evaluation_parts.table(parts)}\n\n"
+        "and walkers side by side where there are cores; wholes only for programs that differ, as an evaluator runs equal ones "
+        f"once.\n\n{evaluation_parts.table(parts)}\n\n"
         f"## Preparing terrains\n\n{engine_speed.terrain_table(prepared)}\n\n"
         f"## Start-up\n\n{evaluation_parts.start_table(start)}"
     )

@@ -9,7 +9,7 @@ from types import ModuleType
 from unittest.mock import patch
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 def processor_seconds(function: Callable[[], object]) -> float:
@@ -41,7 +41,7 @@ def time_within(module: ModuleType, name: str) -> Iterator[list[float]]:
         yield taken
 
 
-def quartiles(values: ArrayLike, digits: int = 2) -> str:
+def quartiles(values: NDArray[np.float64], digits: int = 2) -> str:
     """Median and quartiles."""
     low, median, high = np.percentile(values, [25, 50, 75])
     return f"{median:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -82,7 +82,7 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     designs = [driven_tower(rng) for _ in range(options.towers)]
     flat = make_terrain("Flat")
-    rollouts = roll_out_many(designs, [flat] * len(designs), DURATION + max(RUN_UPS), record=True).outcomes
+    rollouts = roll_out_many(designs, [flat] * len(designs), DURATION + max(RUN_UPS), record=True)
     standing = [
         rollout
         for design, rollout in zip(designs, rollouts, strict=True)

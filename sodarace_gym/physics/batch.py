@@ -80,8 +80,9 @@ def roll_out_worlds(
         return Batch(plain, [True] * len(worlds))
     motions = _roll_out_compiled(worlds, constants, record_every, lanes)
     crowded = [motion.status == OVERFLOW for motion in motions]
-    for number in np.flatnonzero(crowded).tolist():
-        motions[number] = roll_out_plainly(worlds[number], constants, record_every)
+    for number, world in enumerate(worlds):
+        if crowded[number]:
+            motions[number] = roll_out_plainly(world, constants, record_every)
     return Batch(motions, crowded)
 
 
@@ -115,15 +116,15 @@ def pack(worlds: Sequence[WorldArrays], terrains: Sequence[int]) -> Walkers:
         terrains: The number of each walker's terrain in the ground.
     """
     if len(worlds) == 1:  # nothing to copy
-        arrays = [getattr(worlds[0], name) for name in _PACKED]
+        arrays = {name: getattr(worlds[0], name) for name in _PACKED}
     else:
-        arrays = [np.concatenate([getattr(world, name) for world in worlds]) for name in _PACKED]
+        arrays = {name: np.concatenate([getattr(world, name) for world in worlds]) for name in _PACKED}
     return Walkers(
-        _starts([len(world.joints) for world in worlds]),
-        _starts([len(world.muscle_ends) for world in worlds]),
-        _starts([len(world.active) for world in worlds]),
-        *arrays,
-        np.array(terrains, dtype=np.int64),
+        joint_start=_starts([len(world.joints) for world in worlds]),
+        muscle_start=_starts([len(world.muscle_ends) for world in worlds]),
+        active_start=_starts([len(world.active) for world in worlds]),
+        terrain=np.array(terrains, dtype=np.int64),
+        **arrays,
     )
 
 

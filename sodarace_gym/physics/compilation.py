@@ -47,12 +47,15 @@ def _digest_of_the_room() -> str:
     return digest.hexdigest()[:16]
 
 
+_COMMON: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
+
+
 def _compiler(**options: Any) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         function.__qualname__ += f"_{_DIGEST}"
         # As in C and numpy, a division by zero gives infinity or NaN instead of an exception.
-        # What calls through C function pointers would need (the cfunc wrapper) is never used.
-        made = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+        # What calls through C function pointers would need (the cfunc wrapper) is left out: nobody does.
+        made = numba.njit(error_model="numpy", **options, **_COMMON)(function)
         if isinstance(made, Dispatcher):  # a plain function under NUMBA_DISABLE_JIT
             try:
                 made._cache = _Cache(function)  # type: ignore[attr-defined] # as enable_caching() does, with numba's own class
