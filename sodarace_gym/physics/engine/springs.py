@@ -26,6 +26,7 @@ the same times the effective mass of two joints of mass 1, stiffness and rest le
 
 
 _NORMAL_X, _NORMAL_Y, _TARGET, _IMPULSE, _COEFFICIENT, _HALF_COEFFICIENT, _STIFFNESS, _REST_LENGTH = offsets(FIELDS)
+_NOWHERE = np.uint64(2**63)  # the place of no joint
 
 
 class Springs(NamedTuple):
@@ -198,14 +199,31 @@ def pre_step_singly(positions: Floats, velocities: Floats, springs: Springs, tim
 
 @inlined
 def apply_singly(velocities: Floats, springs: Springs) -> None:
-    """What ``apply_quads`` does, a spring at a time: cpDampedSpring's applyImpulse."""
+    """What ``apply_quads`` does, a spring at a time: cpDampedSpring's applyImpulse.
+
+    Springs that follow each other often share a joint. Its velocity is then handed on, as the way through memory would take a
+    fifth of the time.
+    """
     rows, one = springs.rows, np.uint64(1)
+    first = second = _NOWHERE
+    ax = ay = bx = by = 0.0
     for position in range(springs.counts[1]):
         at = np.uint64(springs.order[position])
         a, b = np.uint64(springs.first[position]), np.uint64(springs.second[position])
         normal_x, normal_y = rows[at + _NORMAL_X], rows[at + _NORMAL_Y]
-        ax, ay, bx, by = velocities[a], velocities[a + one], velocities[b], velocities[b + one]
-        speed = (bx - ax) * normal_x + (by - ay) * normal_y
+        if a == second:
+            from_x, from_y = bx, by
+        elif a == first:
+            from_x, from_y = ax, ay
+        else:
+            from_x, from_y = velocities[a], velocities[a + one]
+        if b == second:
+            to_x, to_y = bx, by
+        elif b == first:
+            to_x, to_y = ax, ay
+        else:
+            to_x, to_y = velocities[b], velocities[b + one]
+        speed = (to_x - from_x) * normal_x + (to_y - from_y) * normal_y
         gap = rows[at + _TARGET] - speed
         rows[at + _TARGET] = speed + gap * rows[at + _COEFFICIENT]
         before = rows[at + _IMPULSE]
@@ -213,5 +231,7 @@ def apply_singly(velocities: Floats, springs: Springs) -> None:
         change = (before + gap * rows[at + _HALF_COEFFICIENT]) - before
         rows[at + _IMPULSE] = before + change
         x, y = normal_x * change, normal_y * change
-        velocities[a], velocities[a + one] = ax - x, ay - y
-        velocities[b], velocities[b + one] = bx + x, by + y
+        ax, ay, bx, by = from_x - x, from_y - y, to_x + x, to_y + y
+        velocities[a], velocities[a + one] = ax, ay
+        velocities[b], velocities[b + one] = bx, by
+        first, second = a, b
