@@ -33,7 +33,7 @@ Times = Mapping[str, NDArray[np.float64]]
 """For each way the milliseconds that a walker takes, turn by turn."""
 
 
-def _ways(worlds: Sequence[WorldArrays]) -> dict[str, Callable[[], list[Motion]]]:
+def ways(worlds: Sequence[WorldArrays]) -> dict[str, Callable[[], list[Motion]]]:
     """All ways of rolling out the same worlds."""
 
     def in_calls(size: int) -> list[Motion]:
@@ -67,18 +67,18 @@ def check(label: str, ways: Mapping[str, Callable[[], list[Motion]]]) -> None:
 def measure(groups: Mapping[str, Sequence[WalkerDesign]], repeats: int) -> dict[tuple[str, str], Times]:
     """Milliseconds a walker of each group on each terrain, by every way.
 
-    The ways, groups and terrains take turns; pymunk's interface takes part in every third turn.
+    The ways, groups and terrains take turns; pymunk's interface takes part in the first third of the turns.
     """
-    ways = {}
+    by_key = {}
     for name in TERRAINS:
         terrain = make_terrain(name)
         for label, designs in groups.items():
             worlds = [world_arrays(design, terrain, DURATION) for design in designs]
-            ways[label, name] = _ways(worlds)
-            check(f"{label} on {name}", ways[label, name])
-    times: dict[tuple[str, str], dict[str, list[float]]] = {key: {} for key in ways}
+            by_key[label, name] = ways(worlds)
+            check(f"{label} on {name}", by_key[label, name])
+    times: dict[tuple[str, str], dict[str, list[float]]] = {key: {} for key in by_key}
     for turn in range(repeats):
-        for key, each in ways.items():
+        for key, each in by_key.items():
             for name, way in each.items():
                 if name != PLAIN or turn < few(repeats):
                     taken = 1e3 * processor_seconds(way) / len(groups[key[0]])
