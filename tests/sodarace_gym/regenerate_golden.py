@@ -2,6 +2,7 @@
 
     python -m tests.sodarace_gym.regenerate_golden            trajectories only, some seconds
     python -m tests.sodarace_gym.regenerate_golden --search   also searches for fast walkers, about a minute
+    python -m tests.sodarace_gym.regenerate_golden --panel    the panel alone, by plain pymunk, some minutes
 
 Read the printed table before you commit: it is what the change did to five walkers on five terrains.
 """
@@ -11,17 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections import Counter
 
 import numpy as np
 
 from sodarace_gym.errors import ProgramError
-from sodarace_gym.physics.constants import DURATION, FRAME_RATE
+from sodarace_gym.physics.constants import CONSTANTS, DURATION, FRAME_RATE
+from sodarace_gym.physics.reference import roll_out_plainly
 from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.random_walker import random_design
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
+from tests.sodarace_gym import panel
 from tests.sodarace_gym.sample_walkers import GOLDEN, design_to_json, random_designs, runner, square, wheel
 
 TRUSTED_ERROR = 1e-9
@@ -125,11 +129,23 @@ def write_fast_walkers() -> None:
     (GOLDEN / "fast_walkers.json").write_text(f"[\n{rows}\n]\n")
 
 
+def write_panel() -> None:
+    """Writes panel.txt: what plain pymunk makes of the panel."""
+    motions = [(name, kind, roll_out_plainly(world, CONSTANTS, panel.FRAMES_EVERY)) for name, kind, world in panel.panel()]
+    panel.PANEL.write_text("".join(f"{panel.line(*case)}\n" for case in motions))
+    print(Counter(panel.outcome(motion) for _, _, motion in motions))
+
+
 def main() -> None:
     """Reads the command line and writes the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--search", action="store_true", help="also search for fast walkers")
-    if parser.parse_args().search:
+    parser.add_argument("--panel", action="store_true", help="only write the panel of roll-outs")
+    arguments = parser.parse_args()
+    if arguments.panel:
+        write_panel()
+        return
+    if arguments.search:
         write_fast_walkers()
     write_trajectories()
 

@@ -93,6 +93,14 @@ def tower(height: float, width: float, levels: int, lean: float = 0.0) -> Walker
     return build_design(joints, [(a, b, True, 0.0, 0.0) for a, b in links])[0]
 
 
+def hoop(count: int, radius: float) -> WalkerDesign:
+    """A passive wheel of so many joints: it rolls, and comes to rest late."""
+    angles = [math.tau * k / count for k in range(count)]
+    joints = [(round(radius * math.cos(angle), 6), round(radius * math.sin(angle), 6)) for angle in angles]
+    links = [(k, (k + step) % count) for step in (1, 2, count // 3) for k in range(count)]
+    return build_design(joints, [(a, b, True, 0.0, 0.0) for a, b in links])[0]
+
+
 def passive(design: WalkerDesign) -> WalkerDesign:
     """The same body with all muscles plain."""
     return WalkerDesign(design.joints, tuple(Muscle(m.a, m.b) for m in design.muscles))
@@ -107,6 +115,46 @@ def random_designs(seed: int, count: int) -> list[WalkerDesign]:
     """The first ``count`` walkers that a generator with this seed draws."""
     rng = np.random.default_rng(seed)
     return [random_design(rng) for _ in range(count)]
+
+
+def dense_design(rng: np.random.Generator) -> WalkerDesign:
+    """Few joints near one another, nearly all of them joined: many springs at each joint."""
+    count = int(rng.integers(4, 15))
+    joints = [(float(x), float(y)) for x, y in rng.uniform(0.0, rng.uniform(2.0, 8.0), (count, 2)).round(2)]
+    pairs = [pair for pair in itertools.combinations(range(count), 2) if rng.random() < 0.9]
+    return build_design(joints, [_drawn_muscle(rng, *pair) for pair in pairs] or [(0, 1, True, 0.0, 0.0)])[0]
+
+
+def loose_design(rng: np.random.Generator) -> WalkerDesign:
+    """A chain or a tree, whose limbs nothing holds in place."""
+    count, branching = int(rng.integers(2, 13)), rng.random() < 0.5
+    places = np.cumsum(rng.uniform((-1.5, -1.0), (2.0, 1.4), (count, 2)), axis=0).round(2)
+    joints = [(float(x), float(y)) for x, y in places]
+    parents = [int(rng.integers(k)) if branching else k - 1 for k in range(1, count)]
+    return build_design(joints, [_drawn_muscle(rng, parent, k + 1) for k, parent in enumerate(parents)])[0]
+
+
+def _drawn_muscle(rng: np.random.Generator, a: int, b: int) -> RawMuscle:
+    amplitude, phase = round(float(rng.uniform(0.05, 1.0)), 2), round(float(rng.uniform(0.0, math.tau)), 2)
+    return (a, b, True, 0.0, 0.0) if rng.random() < 0.5 else (a, b, False, amplitude, phase)
+
+
+def evolved_walkers() -> list[WalkerDesign]:
+    """Walkers from the archives of an evolution by GP on Flat, from all four seeds: rounded, and good ones among them.
+
+    Each is a line: joints as x y x y ..., then muscles as "a b" if plain and "a b amplitude phase" if active.
+    """
+    return [_design_from_line(line) for line in (GOLDEN / "evolved_walkers.txt").read_text().splitlines()]
+
+
+def _design_from_line(line: str) -> WalkerDesign:
+    places, links = line.split("|")
+    numbers = [float(number) for number in places.split()]
+    muscles = []
+    for link in links.split(","):
+        a, b, *swing = link.split()
+        muscles.append(Muscle(int(a), int(b), not swing, *(float(number) for number in swing)))
+    return WalkerDesign(tuple(zip(numbers[::2], numbers[1::2], strict=True)), tuple(muscles))
 
 
 def design_to_json(design: WalkerDesign) -> dict[str, Any]:
