@@ -99,6 +99,7 @@ class ControlledWorld:
             raise ValueError(f"rest_lengths: expected at most {self.steps_left} more steps, got {len(rest_lengths)}.")
         if len(rest_lengths) == 0:
             return
+        rest_lengths = rest_lengths.copy()  # the caller may fill the same array again
         self._history.append(("advance", rest_lengths))
         status, taken, self.centre = self._walker.advance(rest_lengths, len(self.arrays.drive), self.motion)
         if status == OVERFLOW:

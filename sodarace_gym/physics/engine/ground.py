@@ -82,11 +82,21 @@ def prepare(segments: Floats, floor: Floats, ceiling: Floats, radius: float, dep
         first += len(listed)
     gaps = open_heights(floor, ceiling, left_end, BIN_WIDTHS[0], counts[0], depth)
     spans = [0, len(rows), 0, len(floor), 0, len(ceiling), 0, counts[0], counts[0] + 1, counts[1], 0, 0]
-    heights = [left_end, floor[:, 1].max() - depth, ceiling[:, 1].min() + depth]
+    heights = [left_end, *_open_everywhere(floor, ceiling, depth)]
     return Ground(
         rows, floor, ceiling, np.concatenate(bins), np.concatenate(members), gaps,
         np.array([spans], np.int64), np.array([heights]),
     )  # fmt: skip
+
+
+def _open_everywhere(floor: Floats, ceiling: Floats, depth: float) -> tuple[float, float]:
+    """Heights between which a joint is nowhere deeper than ``depth`` in the solid; none if a line slopes at its ends.
+
+    Beyond its ends a line goes on as it did.
+    """
+    if any(line[0, 1] != line[1, 1] or line[-2, 1] != line[-1, 1] for line in (floor, ceiling)):
+        return math.inf, -math.inf
+    return floor[:, 1].max() - depth + _SLACK, ceiling[:, 1].min() + depth - _SLACK
 
 
 def join(grounds: Sequence[Ground]) -> Ground:

@@ -161,7 +161,9 @@ def put(space: Space, lane: int, walker: int, walkers: Walkers, ground: Ground, 
     fits = True
     for joint in range(start, end):
         slot = first + joint - start
-        joints.positions[2 * slot], joints.positions[2 * slot + 1] = walkers.joints[joint, 0], walkers.joints[joint, 1]
+        # Chipmunk adds a centre of gravity at 0.0, which makes a negative zero positive.
+        joints.positions[2 * slot] = walkers.joints[joint, 0] + 0.0
+        joints.positions[2 * slot + 1] = walkers.joints[joint, 1] + 0.0
         joints.velocities[2 * slot] = walkers.nudge[joint]
         j.renew_box(joints, np.uint64(slot), constants.joint_radius)
         fits &= j.find_candidates(joints, np.uint64(slot), ground, lanes.terrain[lane])

@@ -17,9 +17,9 @@ from tests.sodarace_gym.sample_walkers import passive, square, tower, violent, w
 
 
 def roll_out(engine: str, world: WorldArrays, constants: WorldConstants, record_every: int) -> Motion:
-    (motion,), left_to_pymunk = roll_out_worlds([world], constants, record_every, engine)
-    assert left_to_pymunk == 0
-    return motion
+    batch = roll_out_worlds([world], constants, record_every, engine)
+    assert batch.by_pymunk == [engine == "pymunk"]
+    return batch.motions[0]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -28,6 +28,15 @@ def cases():
     return panel()
 
 
+def as_line(case, motion):
+    name, kind, _ = case
+    return line(name, kind, motion)
+
+
+def in_pymunk(case):
+    return roll_out_plainly(case[2], CONSTANTS, FRAMES_EVERY)
+
+
 def test_the_panel_has_every_terrain_every_kind_of_walker_and_every_outcome():
     columns = list(zip(*(row.split() for row in COMMITTED), strict=True))
     assert len(COMMITTED) == SIZE
@@ -43,16 +52,15 @@ def test_the_panel_has_every_terrain_every_kind_of_walker_and_every_outcome():
 def test_the_engine_reproduces_the_panel_in_any_order_on_any_number_of_lanes(cases, lanes):
     assert engine_agrees()
     order = np.random.default_rng(lanes).permutation(SIZE)
-    motions, left_to_pymunk = roll_out_worlds([cases[k][2] for k in order], CONSTANTS, FRAMES_EVERY, lanes=lanes)
-    assert left_to_pymunk == 0
-    different = [int(k) for k, motion in zip(order, motions, strict=True) if line(*cases[k][:2], motion) != COMMITTED[k]]
+    batch = roll_out_worlds([cases[k][2] for k in order], CONSTANTS, FRAMES_EVERY, lanes=lanes)
+    assert batch.left_to_pymunk == 0
+    different = [int(k) for k, motion in zip(order, batch.motions, strict=True) if as_line(cases[k], motion) != COMMITTED[k]]
     # Say at once whether it is the engine that changed, or pymunk, the walkers or the terrains.
-    plain = [k for k in different[:50] if line(*cases[k][:2], roll_out_plainly(cases[k][2], CONSTANTS, FRAMES_EVERY)) != COMMITTED[k]]
+    plain = [k for k in different[:50] if as_line(cases[k], in_pymunk(cases[k])) != COMMITTED[k]]
     assert not different, f"{len(different)} of {SIZE} differ: {different[:50]}; in plain pymunk too: {plain}"
 
 
 @written_here
 def test_so_does_plain_pymunk(cases):
     for number in range(0, SIZE, 29):
-        name, kind, world = cases[number]
-        assert line(name, kind, roll_out_plainly(world, CONSTANTS, FRAMES_EVERY)) == COMMITTED[number]
+        assert as_line(cases[number], in_pymunk(cases[number])) == COMMITTED[number]

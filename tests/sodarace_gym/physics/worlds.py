@@ -37,9 +37,9 @@ def in_the_engine(
     worlds: Sequence[WorldArrays], constants: WorldConstants, record_every: int = 7, lanes: int = LANES
 ) -> list[Motion]:
     """Rolls out in the engine, and in nothing else."""
-    motions, left_to_pymunk = roll_out_worlds(worlds, constants, record_every, lanes=lanes)
-    assert left_to_pymunk == 0
-    return motions
+    batch = roll_out_worlds(worlds, constants, record_every, lanes=lanes)
+    assert batch.left_to_pymunk == 0
+    return batch.motions
 
 
 def plainly(worlds: Sequence[WorldArrays], constants: WorldConstants, record_every: int = 7) -> list[Motion]:

@@ -106,7 +106,7 @@ def test_any_batch_moves_as_it_does_in_pymunk_whatever_the_company(worlds, lanes
     order = data.draw(st.permutations(range(len(worlds))))
     shuffled = roll_out_worlds([worlds[number] for number in order], constants, record_every, lanes=5)
     assert_all_same(shuffled.motions, [together.motions[number] for number in order])
-    assert shuffled.left_to_pymunk == together.left_to_pymunk
+    assert shuffled.by_pymunk == [together.by_pymunk[number] for number in order]
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 16])
