@@ -120,15 +120,17 @@ def random_designs(seed: int, count: int) -> list[WalkerDesign]:
 def dense_design(rng: np.random.Generator) -> WalkerDesign:
     """Few joints near one another, nearly all of them joined: many springs at each joint."""
     count = int(rng.integers(4, 15))
-    joints = [(float(x), float(y)) for x, y in rng.uniform(0.0, rng.uniform(2.0, 8.0), (count, 2)).round(2)]
-    pairs = [pair for pair in itertools.combinations(range(count), 2) if rng.random() < 0.9]
-    return build_design(joints, [_drawn_muscle(rng, *pair) for pair in pairs] or [(0, 1, True, 0.0, 0.0)])[0]
+    places = rng.uniform(0.0, rng.uniform(2.0, 8.0), (count, 2)).round(2)
+    places[1] = places[0] + (1.0, 0.5)  # far enough apart, so that something is left when near joints are merged
+    pairs = [pair for pair in itertools.combinations(range(count), 2) if pair == (0, 1) or rng.random() < 0.9]
+    return build_design([(float(x), float(y)) for x, y in places], [_drawn_muscle(rng, *pair) for pair in pairs])[0]
 
 
 def loose_design(rng: np.random.Generator) -> WalkerDesign:
     """A chain or a tree, whose limbs nothing holds in place."""
     count, branching = int(rng.integers(2, 13)), rng.random() < 0.5
     places = np.cumsum(rng.uniform((-1.5, -1.0), (2.0, 1.4), (count, 2)), axis=0).round(2)
+    places[1] = places[0] + (1.0, 0.5)  # far enough apart, so that something is left when near joints are merged
     joints = [(float(x), float(y)) for x, y in places]
     parents = [int(rng.integers(k)) if branching else k - 1 for k in range(1, count)]
     return build_design(joints, [_drawn_muscle(rng, parent, k + 1) for k, parent in enumerate(parents)])[0]

@@ -1,4 +1,4 @@
-"""A driven world: settled and stepped like a roll-out, alike in both loops, and muscles that stay within their limits."""
+"""A driven world: settled and stepped like a roll-out, alike in both engines, and muscles that stay within their limits."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sodarace_gym.physics.chipmunk import compiled_calls_supported
-from sodarace_gym.physics.constants import FRAME_RATE, STEP_RATE
+from sodarace_gym.physics.batch import ENGINES
+from sodarace_gym.physics.constants import CONSTANTS, FRAME_RATE, STEP_RATE
 from sodarace_gym.physics.control import MUSCLE_SPEED, ControlledWorld, MuscleDrive, phase_groups
-from sodarace_gym.physics.rollout import CONSTANTS, roll_out, world_arrays
+from sodarace_gym.physics.rollout import roll_out
+from sodarace_gym.physics.world import world_arrays
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.walkers.library import WALKER_NAMES, load_walker
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
 from tests.sodarace_gym.sample_walkers import passive, random_designs, square, violent, wheel
-
-compiled = pytest.mark.skipif(not compiled_calls_supported(), reason="this platform uses the plain loop")
-LOOPS = [pytest.param(False, id="compiled", marks=compiled), pytest.param(True, id="plain")]
 
 
 def everyone(world: ControlledWorld, residual: bool = True) -> MuscleDrive:
@@ -40,14 +38,14 @@ def own_gait(world: ControlledWorld) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------------ the world
 
 
-@pytest.mark.parametrize("plain", LOOPS)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", TERRAIN_NAMES)
-def test_the_own_gait_repeats_the_roll_out_bit_for_bit(name, plain):
+def test_the_own_gait_repeats_the_roll_out_bit_for_bit(name, engine):
     terrain = make_terrain(name, seed=3)
     every = STEP_RATE // FRAME_RATE
     for design in [wheel(), square(), *random_designs(8, 2)]:
         expected = roll_out(design, terrain, 2.0, record=True)
-        world = ControlledWorld(world_arrays(design, terrain, 2.0), CONSTANTS, plain)
+        world = ControlledWorld(world_arrays(design, terrain, 2.0), CONSTANTS, engine)
         start, frames = world.centre, [world.motion[:, :2].copy()]
         gait = own_gait(world)
         while world.steps_left:
@@ -58,13 +56,12 @@ def test_the_own_gait_repeats_the_roll_out_bit_for_bit(name, plain):
         assert world.centre - start == expected.displacement
 
 
-@compiled
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), name=st.sampled_from(TERRAIN_NAMES), reach=st.floats(0.5, 8.0))
-def test_any_driving_moves_both_loops_alike(seed, name, reach):
+def test_any_driving_moves_both_engines_alike(seed, name, reach):
     rng = np.random.default_rng(seed)
     arrays = world_arrays(random_designs(seed % 50, 1)[0], make_terrain(name), 0.5)
-    pair = [ControlledWorld(arrays, CONSTANTS, plain) for plain in (False, True)]
+    pair = [ControlledWorld(arrays, CONSTANTS, engine) for engine in ENGINES]
     amplitude = everyone(pair[0]).amplitude
     push = rng.normal(size=(len(arrays.joints), 2))
     for world in pair:
@@ -87,14 +84,14 @@ def test_a_push_adds_to_the_velocities_and_to_nothing_else():
     assert world.taken == 0
 
 
-@pytest.mark.parametrize("plain", LOOPS)
-def test_a_world_comes_apart_when_the_roll_out_does(plain):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_world_comes_apart_when_the_roll_out_does(engine):
     seen = set()
     for factor in (4.0, 12.0):
         for design in random_designs(21, 6):
             wild = violent(design, factor)
             expected = roll_out(wild, make_terrain("Flat"), 3.0)
-            world = ControlledWorld(world_arrays(wild, make_terrain("Flat"), 3.0), CONSTANTS, plain)
+            world = ControlledWorld(world_arrays(wild, make_terrain("Flat"), 3.0), CONSTANTS, engine)
             world.advance(own_gait(world))
             assert world.fault == expected.fault
             assert (world.steps_left == 0) or world.fault
@@ -102,10 +99,10 @@ def test_a_world_comes_apart_when_the_roll_out_does(plain):
     assert {None, "unstable"} <= seen
 
 
-@pytest.mark.parametrize("plain", LOOPS)
-def test_a_walker_that_does_not_settle_is_told(plain):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_walker_that_does_not_settle_is_told(engine):
     restless = CONSTANTS._replace(settling_steps=10, drift_speed=0.0)
-    world = ControlledWorld(world_arrays(wheel(), make_terrain("Flat"), 1.0), restless, plain)
+    world = ControlledWorld(world_arrays(wheel(), make_terrain("Flat"), 1.0), restless, engine)
     assert world.fault == "unsettled"
 
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from sodarace_gym.physics import rollout, stepping
 from sodarace_gym.physics.constants import (
     ACTIVE_FREQUENCY,
+    CONSTANTS,
     DRIVE_RATE,
     FRAME_RATE,
     FRICTION,
@@ -20,11 +20,15 @@ from sodarace_gym.physics.constants import (
     RESTITUTION,
     STEP_RATE,
 )
-from sodarace_gym.physics.rollout import CONSTANTS, WorldArrays, roll_out, world_arrays
+from sodarace_gym.physics.engine.stepping import COMPLETED
+from sodarace_gym.physics.rollout import roll_out, roll_out_many
+from sodarace_gym.physics.solid import solid_of
+from sodarace_gym.physics.world import WorldArrays, world_arrays
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES, TUNNEL_HEIGHT
 from sodarace_gym.terrains.terrain import START_HALF_WIDTH, Terrain
 from sodarace_gym.walkers.walker import MAX_AMPLITUDE_RATIO, WalkerDesign, build_design
+from tests.sodarace_gym.physics.worlds import AT_ONCE, in_the_engine
 from tests.sodarace_gym.sample_walkers import (
     passive,
     random_designs,
@@ -33,7 +37,6 @@ from tests.sodarace_gym.sample_walkers import (
     wheel,
 )
 
-AT_ONCE = CONSTANTS._replace(settling_steps=0, calm_checks=0)
 DT = 1.0 / STEP_RATE
 
 
@@ -44,8 +47,8 @@ def two_joints(distance: float = 4.0, active: bool = False, phase: float = 0.0) 
 
 def watch(arrays: WorldArrays, gravity: float = GRAVITY) -> np.ndarray:
     """Joint positions at every step from the very start, without settling; shape (steps + 1, joints, 2)."""
-    motion = stepping.roll_out(arrays, AT_ONCE._replace(gravity=gravity), 1)
-    assert motion.status == stepping.COMPLETED
+    (motion,) = in_the_engine([arrays], AT_ONCE._replace(gravity=gravity), 1)
+    assert motion.status == COMPLETED
     return motion.frames
 
 
@@ -212,11 +215,22 @@ def test_a_trajectory_begins_at_rest_and_ends_at_the_displacement():
     assert roll_out(wheel(), make_terrain("Bumpy"), duration=3.0).displacement == rollout.displacement
 
 
-def test_the_plain_loop_is_the_same_physics():
-    design, terrain = random_designs(9, 1)[0], make_terrain("Bumpy")
-    fast, plain = (roll_out(design, terrain, 2.0, record=True, plain=plain) for plain in (False, True))
-    assert (fast.displacement, fast.fault, fast.settling_time) == (plain.displacement, plain.fault, plain.settling_time)
-    assert np.array_equal(fast.trajectory, plain.trajectory)
+def test_plain_pymunk_is_the_same_physics_and_so_is_any_company():
+    designs = [*random_designs(9, 4), violent(wheel(), 12.0)]
+    terrains = [make_terrain(name) for name in ("Bumpy", "Stairs", "Flat", "Bumpy", "Tunnel")]
+    fast = roll_out_many(designs, terrains, 2.0, record=True)
+    plain = roll_out_many(designs, terrains, 2.0, record=True, engine="pymunk")
+    alone = [roll_out(*pair, 2.0, record=True) for pair in zip(designs, terrains, strict=True)]
+    assert {one.fault for one in fast} == {None, "unstable"}
+    for one, *others in zip(fast, plain, alone, strict=True):
+        for other in others:
+            assert (one.displacement, one.fault, one.settling_time) == (other.displacement, other.fault, other.settling_time)
+            assert np.array_equal(one.trajectory, other.trajectory)
+
+
+def test_an_unknown_engine_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match="compiled, pymunk, got 'plain'"):
+        roll_out(square(), make_terrain("Flat"), engine="plain")
 
 
 def test_where_a_program_builds_its_walker_does_not_matter():
@@ -234,7 +248,7 @@ def test_a_terrain_is_what_its_polylines_say_not_what_it_is_called():
     assert roll_out(wheel(), Terrain("Flat", bumpy.floor)).displacement == expected
     # Worlds beyond the number that are kept ready give the same too, and so do lists and any memory layout.
     for seed in range(300):
-        rollout.terrain_arrays(make_terrain("Bumpy", seed))
+        solid_of(make_terrain("Bumpy", seed))
     assert roll_out(wheel(), Terrain("mine", bumpy.floor.tolist())).displacement == expected  # type: ignore[arg-type]
     assert roll_out(wheel(), Terrain("mine", np.asfortranarray(bumpy.floor))).displacement == expected
 
@@ -245,7 +259,7 @@ def test_a_polyline_that_ends_early_carries_walkers_on() -> None:
     assert abs(expected.displacement) > 20.0
     walked = roll_out(wheel(), short).displacement
     assert walked == pytest.approx(expected.displacement, abs=1e-6)
-    assert roll_out(wheel(), short, plain=True).displacement == walked
+    assert roll_out(wheel(), short, engine="pymunk").displacement == walked
 
 
 @pytest.mark.parametrize("duration", [0.0, -1.0, math.nan, math.inf])

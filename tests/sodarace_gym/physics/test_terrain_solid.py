@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from sodarace_gym.physics.constants import STEEPEST_GROUND, TERRAIN_RADIUS
-from sodarace_gym.physics.rollout import terrain_arrays
+from sodarace_gym.physics.solid import solid_of
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
@@ -53,7 +53,7 @@ def test_the_solid_ends_where_the_polyline_says(name, flip):
     terrain = make_terrain(name)
     terrain = terrain.mirrored() if flip else terrain
     pieces = len(terrain.floor) - 1
-    segments = terrain_arrays(terrain).segments
+    segments = solid_of(terrain).segments
     check_surface(terrain.floor, segments[:pieces], solid_below=True)
     if terrain.ceiling is not None:
         check_surface(terrain.ceiling, segments[pieces:], solid_below=False)
@@ -63,18 +63,18 @@ def test_the_solid_ends_where_the_polyline_says(name, flip):
 @given(polylines())
 def test_the_solid_of_any_ground_and_any_ceiling_ends_there_too(line):
     terrain = Terrain("mine", line - start_height(line))
-    check_surface(terrain.floor, terrain_arrays(terrain).segments, solid_below=True)
+    check_surface(terrain.floor, solid_of(terrain).segments, solid_below=True)
     low = np.array([[-1000.0, -900.0], [1000.0, -900.0]])
     terrain = Terrain("mine", low, line - start_height(line) + [0.0, 900.0])
     assert terrain.ceiling is not None
-    check_surface(terrain.ceiling, terrain_arrays(terrain).segments[1:], solid_below=False)
+    check_surface(terrain.ceiling, solid_of(terrain).segments[1:], solid_below=False)
 
 
 @pytest.mark.parametrize("name", TERRAIN_NAMES)
 def test_only_ground_one_can_stand_on_has_grip_and_bounce(name):
     terrain = make_terrain(name)
     pieces = len(terrain.floor) - 1
-    segments = terrain_arrays(terrain).segments
+    segments = solid_of(terrain).segments
     run, rise = np.abs(segments[:, 2:4] - segments[:, :2]).T
     ground = (np.arange(len(segments)) < pieces) & (rise <= STEEPEST_GROUND * run)
     assert ground.any()
@@ -84,7 +84,7 @@ def test_only_ground_one_can_stand_on_has_grip_and_bounce(name):
 
 def test_neighbouring_segments_share_their_ends_and_know_each_other():
     line = make_terrain("Bumpy").floor
-    segments = terrain_arrays(Terrain("mine", line)).segments
+    segments = solid_of(Terrain("mine", line)).segments
     assert np.array_equal(segments[:-1, 2:4], segments[1:, :2])
     assert np.array_equal(segments[1:, 4:6], segments[:-1, :2])
     assert np.array_equal(segments[:-1, 6:8], segments[1:, 2:4])
@@ -92,5 +92,5 @@ def test_neighbouring_segments_share_their_ends_and_know_each_other():
 
 def test_repeated_points_change_nothing():
     line = make_terrain("LeftWall").floor
-    doubled = terrain_arrays(Terrain("doubled", np.repeat(line, 2, axis=0)))
-    assert np.array_equal(doubled.segments, terrain_arrays(Terrain("plain", line)).segments)
+    doubled = solid_of(Terrain("doubled", np.repeat(line, 2, axis=0)))
+    assert np.array_equal(doubled.segments, solid_of(Terrain("plain", line)).segments)
