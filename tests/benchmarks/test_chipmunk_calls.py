@@ -7,7 +7,7 @@ import pytest
 from pymunk import Body, DampedSpring
 from pymunk._chipmunk_cffi import ffi, lib
 
-from sodarace_gym.physics import chipmunk
+from benchmarks import chipmunk_calls as chipmunk
 
 
 @pytest.mark.skipif(not chipmunk.compiled_calls_supported(), reason="this platform uses the plain loop")

@@ -63,7 +63,9 @@ KINDS: dict[str, Callable[[np.random.Generator], WalkerDesign]] = {
     "hoop": lambda rng: hoop(int(rng.integers(6, 24)), float(rng.uniform(1.0, 8.0))),
     "moved": random_design,
 }
-"""Kinds of walkers, drawn from a generator. Hoops are put on slopes, where some roll on and on; what is moved may start in the ground."""
+"""Kinds of walkers, drawn from a generator.
+
+Hoops are put on slopes, where some roll on and on; what is moved may start in the ground."""
 _ORDER = ("random", "evolved", "dense", "loose", "violent", "moved", "evolved", "random", "still", "hoop")
 
 

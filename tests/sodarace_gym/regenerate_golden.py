@@ -131,7 +131,9 @@ def write_fast_walkers() -> None:
 
 def write_panel() -> None:
     """Writes panel.txt: what plain pymunk makes of the panel."""
-    motions = [(name, kind, roll_out_plainly(world, CONSTANTS, panel.FRAMES_EVERY)) for name, kind, world in panel.panel()]
+    motions = [
+        (name, kind, roll_out_plainly(world, CONSTANTS, panel.FRAMES_EVERY)) for name, kind, world in panel.panel()
+    ]
     panel.PANEL.write_text("".join(f"{panel.line(*case)}\n" for case in motions))
     print(Counter(panel.outcome(motion) for _, _, motion in motions))
 

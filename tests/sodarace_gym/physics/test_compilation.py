@@ -13,43 +13,33 @@ from typing import Any
 
 import pytest
 
-from sodarace_gym.physics.chipmunk import compiled_calls_supported
-
-pytestmark = pytest.mark.skipif(not compiled_calls_supported(), reason="this platform uses the plain loop")
-
-# A driven world uses compiled code of three modules besides its own.
+# Preparing a terrain takes seconds to compile where a roll-out takes most of a minute; all machine code is kept alike. It uses
+# compiled code of another module, as most of the engine does.
 PROBE = """
 import json
 import subprocess
 import sys
-import numpy as np
-from sodarace_gym.physics import control, rollout, stepping
-from sodarace_gym.programs import program
+from sodarace_gym.physics import solid, surfaces
+from sodarace_gym.physics.engine import ground
 from sodarace_gym.terrains import making
-from sodarace_gym.walkers import library
 
-design, _ = program.compile_program(library.load_walker("square"))
-arrays = rollout.world_arrays(design, making.make_terrain("Bumpy"), 0.5)  # not all in the open
-world = control.ControlledWorld(arrays, rollout.CONSTANTS, plain=False)
-settled = world.fault
-world.advance(np.tile(world.rest_lengths, (10, 1)))
+prepared = solid.solid_of(making.make_terrain("Bumpy")).ground
 print(json.dumps({
     "compiled": [
         name
-        for module in (stepping, control)
+        for module in (ground, surfaces)
         for name, function in vars(module).items()
         if hasattr(function, "stats") and function.stats.cache_misses
     ],
-    "centre": world.centre,
-    "velocities": np.abs(world.motion[:, 2:]).max(),
-    "faults": [settled, world.fault],
+    "boxes": prepared.segments[:, ground.LEFT].sum(),
+    "open": prepared.open[:, 0].max(),
 }))
 subprocess.run([sys.executable, "-c", "import sodarace_gym.physics.rollout"], check=True)  # as workers are started
 """
 
 
 def probe(folder: Path) -> dict[str, Any]:
-    """What a driven world does in a process that imports the package from this folder."""
+    """What preparing a terrain does in a process that imports the package from this folder."""
     found, _ = probe_with_messages(folder, folder, {})
     return found
 
@@ -81,40 +71,85 @@ def compiled_once(repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_unchanged_sources_are_not_compiled_again(compiled_once: tuple[Path, dict[str, Any]]) -> None:
     folder, first = compiled_once
-    assert "_advance" in first["compiled"]
+    assert {"tree_order", "open_heights"} <= set(first["compiled"])
     assert probe(folder) == first | {"compiled": []}
 
 
 @pytest.mark.parametrize(
     ("module", "text", "replacement", "changed"),
     [
-        ("stepping", "return total / len(bodies)", "return total / len(bodies) + 1000.0", {"centre"}),
-        ("surfaces", "return y < below - depth", "return y > -1e9 or y < below - depth", {"faults"}),
-        ("chipmunk", '_foreign("cpBodyGetVelocity")', '_foreign("cpBodyGetPosition")  # !', {"faults", "velocities"}),
+        ("engine/ground", "min(ax, bx) - radius", "min(ax, bx) - radius - 7.0", "boxes"),
+        ("surfaces", "return float(line[low, 1] +", "return float(1000.0 + line[low, 1] +", "open"),
     ],
-    ids=["stepping", "surfaces", "chipmunk"],
+    ids=["its own", "another module's"],
 )
 def test_a_changed_source_is_compiled_anew_wherever_it_is_used(
-    compiled_once: tuple[Path, dict[str, Any]],
-    tmp_path: Path,
-    module: str,
-    text: str,
-    replacement: str,
-    changed: set[str],
+    compiled_once: tuple[Path, dict[str, Any]], tmp_path: Path, module: str, text: str, replacement: str, changed: str
 ) -> None:
     folder, before = compiled_once
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)  # with what is cached there
     source = tmp_path / "sodarace_gym" / "physics" / f"{module}.py"
     old = source.read_text(encoding="utf-8")
     assert text in old
-    source.write_text(old.replace(text, replacement, 1), encoding="utf-8")
+    source.write_text(old.replace(text, replacement), encoding="utf-8")
 
     after = probe(tmp_path)
 
-    assert "_advance" in after["compiled"]
-    assert {key for key in ("centre", "velocities", "faults") if after[key] != before[key]} >= changed
-    if module == "surfaces":
-        assert after["faults"] == ["escaped", "escaped"], "while settling and while being driven"
+    assert set(after["compiled"]) == set(before["compiled"])
+    assert [key for key in ("boxes", "open") if after[key] != before[key]] == [changed]
+
+
+DIGESTS = """
+import json
+import pathlib
+import sys
+from sodarace_gym.physics import compilation
+
+digests = {"nothing": compilation._digest_of_the_room()}
+for source in sorted(pathlib.Path(compilation.__file__).parent.rglob("*.py")):
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text + "# changed", encoding="utf-8")
+    digests[source.stem] = compilation._digest_of_the_room()
+    source.write_text(text, encoding="utf-8")
+digests["nothing again"] = compilation._digest_of_the_room()
+print(json.dumps(digests))
+"""
+
+
+def test_every_source_of_the_room_counts(compiled_once: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, _ = compiled_once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", DIGESTS], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    digests = json.loads(done.stdout)
+    unchanged = digests.pop("nothing")
+    assert digests.pop("nothing again") == unchanged
+    assert {"constants", "world", "surfaces", "contacts", "springs", "vectors", "rolling", "driving"} <= set(digests)
+    assert unchanged not in digests.values()
+    assert len(set(digests.values())) == len(digests)
+
+
+def test_the_whole_engine_is_kept_too(repository: Path) -> None:
+    """Where it was compiled once, as it is by now or by the first of these two, a process only loads it."""
+    code = """
+from sodarace_gym.physics import batch
+from sodarace_gym.physics.engine import driving, rolling
+from sodarace_gym.physics.control import ControlledWorld
+
+assert batch.engine_agrees()
+ControlledWorld(batch.world_arrays(batch._check_walkers()[0], batch._check_terrains()[0], 1.0), batch.CONSTANTS)
+print(sum(function.stats.cache_misses[kind] for function in (rolling.roll_out_many, driving.settle, driving.advance)
+          for kind in function.stats.cache_misses))
+"""
+    missed = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, timeout=600, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert missed[1] == "0"
 
 
 # Tests may run as root, whom no permission stops: a folder that is a file, or one under it, fails for everybody.

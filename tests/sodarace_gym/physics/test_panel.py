@@ -54,7 +54,9 @@ def test_the_engine_reproduces_the_panel_in_any_order_on_any_number_of_lanes(cas
     order = np.random.default_rng(lanes).permutation(SIZE)
     batch = roll_out_worlds([cases[k][2] for k in order], CONSTANTS, FRAMES_EVERY, lanes=lanes)
     assert batch.left_to_pymunk == 0
-    different = [int(k) for k, motion in zip(order, batch.motions, strict=True) if as_line(cases[k], motion) != COMMITTED[k]]
+    different = [
+        int(k) for k, motion in zip(order, batch.motions, strict=True) if as_line(cases[k], motion) != COMMITTED[k]
+    ]
     # Say at once whether it is the engine that changed, or pymunk, the walkers or the terrains.
     plain = [k for k in different[:50] if as_line(cases[k], in_pymunk(cases[k])) != COMMITTED[k]]
     assert not different, f"{len(different)} of {SIZE} differ: {different[:50]}; in plain pymunk too: {plain}"

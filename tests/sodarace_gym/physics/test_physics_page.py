@@ -13,7 +13,7 @@ from sodarace_gym.walkers import walker
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "physics.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([A-Z_]+)` \| ([-0-9.e]+) \|", PAGE, flags=re.MULTILINE))
-ELSEWHERE = {"MAX_PHASE", "WORLD_HALF_WIDTH", "SKY"}
+ELSEWHERE = {"CONSTANTS", "MAX_PHASE", "WORLD_HALF_WIDTH", "SKY"}
 """Collections of the others, and numbers that are no physics."""
 
 

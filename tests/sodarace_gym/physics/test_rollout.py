@@ -9,7 +9,6 @@ import pytest
 
 from sodarace_gym.physics.constants import (
     ACTIVE_FREQUENCY,
-    CONSTANTS,
     DRIVE_RATE,
     FRAME_RATE,
     FRICTION,
@@ -224,7 +223,11 @@ def test_plain_pymunk_is_the_same_physics_and_so_is_any_company():
     assert {one.fault for one in fast} == {None, "unstable"}
     for one, *others in zip(fast, plain, alone, strict=True):
         for other in others:
-            assert (one.displacement, one.fault, one.settling_time) == (other.displacement, other.fault, other.settling_time)
+            assert (one.displacement, one.fault, one.settling_time) == (
+                other.displacement,
+                other.fault,
+                other.settling_time,
+            )
             assert np.array_equal(one.trajectory, other.trajectory)
 
 

@@ -62,7 +62,10 @@ def designs(draw: st.DrawFn) -> WalkerDesign:
 @st.composite
 def terrains(draw: st.DrawFn) -> Terrain:
     """All families at any difficulty, mirrored ones, custom ones with faces and slopes, and gravel of tiny pieces."""
-    kind, rng = draw(st.sampled_from(["family", "mirrored", "custom", "cave", "gravel"])), np.random.default_rng(draw(SEEDS))
+    kind, rng = (
+        draw(st.sampled_from(["family", "mirrored", "custom", "cave", "gravel"])),
+        np.random.default_rng(draw(SEEDS)),
+    )
     if kind == "custom":
         line = draw(polylines())
         return Terrain("custom", line - start_height(line))

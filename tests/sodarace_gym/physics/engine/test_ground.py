@@ -33,7 +33,10 @@ XS = st.floats(-1100.0, 1100.0) | st.floats(-60.0, 60.0) | EDGES
 
 @st.composite
 def terrains(draw: st.DrawFn) -> Terrain:
-    kind, rng = draw(st.sampled_from(["family", "custom", "cave", "gravel", "tilted"])), np.random.default_rng(draw(st.integers(0, 999)))
+    kind, rng = (
+        draw(st.sampled_from(["family", "custom", "cave", "gravel", "tilted"])),
+        np.random.default_rng(draw(st.integers(0, 999))),
+    )
     if kind == "custom":
         line = draw(polylines())
         return Terrain("custom", line - start_height(line))
