@@ -21,6 +21,7 @@ from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.walkers.library import WALKER_NAMES, load_walker
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
+from tests.sodarace_gym.panel import ALL_TERRAINS, KINDS, drawn_terrain
 from tests.sodarace_gym.sample_walkers import passive, random_designs, square, violent, wheel
 
 
@@ -56,11 +57,16 @@ def test_the_own_gait_repeats_the_roll_out_bit_for_bit(name, engine):
         assert world.centre - start == expected.displacement
 
 
-@settings(max_examples=15)
-@given(seed=st.integers(0, 2**32 - 1), name=st.sampled_from(TERRAIN_NAMES), reach=st.floats(0.5, 8.0))
-def test_any_driving_moves_both_engines_alike(seed, name, reach):
+@settings(max_examples=50)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    name=st.sampled_from(ALL_TERRAINS),
+    kind=st.sampled_from(["random", "dense", "loose", "evolved"]),
+    reach=st.floats(0.5, 8.0),
+)
+def test_any_driving_moves_both_engines_alike(seed, name, kind, reach):
     rng = np.random.default_rng(seed)
-    arrays = world_arrays(random_designs(seed % 50, 1)[0], make_terrain(name), 0.5)
+    arrays = world_arrays(KINDS[kind](rng), drawn_terrain(rng, name), 0.5)
     pair = [ControlledWorld(arrays, CONSTANTS, engine) for engine in ENGINES]
     amplitude = everyone(pair[0]).amplitude
     push = rng.normal(size=(len(arrays.joints), 2))

@@ -180,6 +180,16 @@ def test_threads_do_not_disturb_each_other():
         assert_all_same(part, together[start % 5 :: 5])
 
 
+@pytest.mark.parametrize("constants", [AT_ONCE, SHORT], ids=["at once", "settled"])
+def test_negative_zeros_and_walks_of_no_steps(constants):
+    design = build_design([(-2.0, 1.0), (0.0, 0.0), (2.0, 1.0)], [(0, 1, True, 0.0, 0.0), (1, 2, False, 0.5, 1.0)])[0]
+    world = world_arrays(design, make_terrain("Flat"), 0.0)
+    mirrored = world._replace(joints=world.joints * [-1.0, 1.0])
+    assert np.signbit(mirrored.joints[1, 0])
+    motions = both([world, mirrored, world], constants, 1)
+    assert all(motion.settled and motion.start == motion.end and len(motion.frames) == 1 for motion in motions)
+
+
 def test_no_walkers_are_no_trouble_and_walkers_that_walk_for_different_times_are_refused():
     assert roll_out_worlds([]).motions == []
     worlds = [world_arrays(wheel(), make_terrain("Flat"), seconds) for seconds in (1.0, 2.0)]
