@@ -2,7 +2,7 @@
 
     python -m tests.sodarace_gym.regenerate_golden            trajectories only, some seconds
     python -m tests.sodarace_gym.regenerate_golden --search   also searches for fast walkers, about a minute
-    python -m tests.sodarace_gym.regenerate_golden --panel    the panel alone, by plain pymunk, some minutes
+    python -m tests.sodarace_gym.regenerate_golden --panel    the panel alone, by plain pymunk, a quarter of a minute
 
 Read the printed table before you commit: it is what the change did to five walkers on five terrains.
 """

@@ -95,7 +95,7 @@ def batches(draw: st.DrawFn) -> list[WorldArrays]:
     return worlds
 
 
-@settings(max_examples=120)
+@settings(max_examples=250)
 @given(
     worlds=batches(),
     lanes=st.sampled_from([1, 2, 3, 16]),
