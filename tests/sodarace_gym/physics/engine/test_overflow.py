@@ -28,7 +28,7 @@ ROOM = 0.2 * JOINT_RADIUS
 def teeth(first: float, last: float, count: int) -> Terrain:
     """Flat ground with many tiny segments between two places."""
     x = np.linspace(first, last, count + 1)
-    y = np.where(np.arange(count + 1) % 2 == 0, 0.0, -1e-3)
+    y = np.where(np.arange(count + 1) % 2 == 0, 0.0, -0.01 * (last - first) / count)
     return Terrain("teeth", np.stack([x, y], axis=1))
 
 
@@ -61,22 +61,30 @@ def met(world: WorldArrays, joint: int, room: float) -> int:
     return int((across & (rows[:, BOTTOM] <= y + reach) & (rows[:, TOP] >= y - reach)).sum())
 
 
-AWAY, RESTING = (60.0, JOINT_RADIUS), (0.0, JOINT_RADIUS - 0.05)
+RESTING = (0.0, JOINT_RADIUS - 0.05)
+# So many that the walker comes before most of the ordinary ones, which then take its lane.
+AWAY = [(60.0 + 3.0 * k, JOINT_RADIUS) for k in range(14)]
 # 95 segments around a joint are few enough to be looked up, 17 are too many to be met; in the bowl all are met and touched.
 FAST = 35.0
+# Segments in the room that the box around a resting joint has, out of reach of the joint itself.
+BESIDE = teeth(JOINT_RADIUS + TERRAIN_RADIUS + 0.1 * ROOM, JOINT_RADIUS + TERRAIN_RADIUS + 0.9 * ROOM, 120)
 CROWDED = {
-    "candidates": standing(teeth(-1.0, 1.0, 400), RESTING, AWAY),
-    "candidates, second joint": standing(teeth(59.0, 61.0, 400), RESTING, AWAY),
-    "candidates, later": standing(teeth(9.0, 9.5, 150), RESTING, AWAY, speed=FAST),
-    "pairs": standing(teeth(-2.0, 2.0, 80), RESTING, AWAY),
-    "pairs, later": standing(teeth(9.0, 19.0, 100), RESTING, AWAY, speed=FAST),
-    "contacts": standing(bowl(12), (0.0, 0.0), AWAY),
+    "candidates alone": standing(BESIDE, RESTING, *AWAY),
+    "candidates alone, after a fall": standing(BESIDE, (0.0, 2.5), *AWAY),
+    "candidates": standing(teeth(-1.0, 1.0, 400), RESTING, *AWAY),
+    "candidates, second joint": standing(teeth(59.0, 61.0, 400), RESTING, *AWAY),
+    "candidates, later": standing(teeth(9.0, 9.5, 150), RESTING, *AWAY, speed=FAST),
+    "pairs": standing(teeth(-2.0, 2.0, 80), RESTING, *AWAY),
+    "pairs, later": standing(teeth(9.0, 19.0, 100), RESTING, *AWAY, speed=FAST),
+    "contacts": standing(bowl(12), (0.0, 0.0), *AWAY),
 }
 
 
 def test_the_grounds_are_as_dense_as_they_are_meant_to_be():
     """Each asks for more than one cap, and not for more of what is looked at before it."""
-    assert met(CROWDED["candidates"], 0, ROOM) > CANDIDATES
+    for name in ("candidates alone", "candidates"):
+        assert met(CROWDED[name], 0, ROOM) > CANDIDATES
+    assert met(CROWDED["candidates alone"], 0, 0.0) < PAIRS, "and never more, as it stays where it is"
     assert met(CROWDED["candidates, second joint"], 0, ROOM) < PAIRS
     assert PAIRS < met(CROWDED["pairs"], 0, 0.0) <= met(CROWDED["pairs"], 0, ROOM) < CANDIDATES
     hollow = CROWDED["contacts"]
@@ -86,6 +94,7 @@ def test_the_grounds_are_as_dense_as_they_are_meant_to_be():
     nearest = start + share[:, None] * along
     touched = (share > 0.0) & (share < 1.0) & (np.hypot(*nearest.T) < JOINT_RADIUS + TERRAIN_RADIUS)
     assert touched.sum() > CONTACTS
+    assert met(CROWDED["candidates alone, after a fall"], 0, ROOM) == 0
     for name in ("candidates, later", "pairs, later"):
         assert met(CROWDED[name], 0, 0.1 * FAST) < PAIRS, "at first there is room enough"
 
@@ -122,8 +131,8 @@ def test_all_kinds_at_once_and_nobody_else():
 
 def test_ground_just_coarse_enough_is_not_left_to_it():
     worlds = [
-        standing(teeth(-2.0, 2.0, 24), RESTING, AWAY),
-        standing(bowl(CONTACTS), (0.0, 0.0), AWAY),
+        standing(teeth(-2.0, 2.0, 24), RESTING, *AWAY),
+        standing(bowl(CONTACTS), (0.0, 0.0), *AWAY),
         world_arrays(wheel(), Terrain.from_heightmap(np.random.default_rng(1).uniform(0.0, 0.1, 200), 0.2), 0.5),
     ]
     assert met(worlds[0], 0, 0.0) > 10
