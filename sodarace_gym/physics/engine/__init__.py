@@ -6,8 +6,9 @@ Blomqvist), and Chipmunk's arithmetic is what the modules here do, in its order,
 brackets are Chipmunk's functions and constants.
 
 `vectors` emits code over four floats at once. `ground` is a terrain as joints meet it. `joints` moves them and finds what is
-near, `contacts` and `springs` solve what acts on them. `space` puts these together into one step of several walkers side by
-side; `rolling` lets a batch of walkers settle and walk, `driving` steps one walker whose muscles somebody else sets.
+near, `narrow_phase` finds where they touch, `contacts` and `springs` solve what acts on them. `lanes` are places for several
+walkers side by side, and `stepping` puts all of this together into one step of them. `rolling` lets a batch of walkers settle
+and walk, `driving` steps one walker whose muscles somebody else sets.
 
-All of it is compiled by numba when it is first used, which takes some tens of seconds once after installing.
+All of it is compiled by numba when it is first used, which takes some twenty seconds once after installing.
 """

@@ -1,4 +1,4 @@
-"""Contacts of joints with the ground: Chipmunk's cpCircleToSegment and cpArbiter, for circles that never turn.
+"""Contacts of joints with the ground: Chipmunk's cpArbiter, for circles that never turn.
 
 A joint is a circle of mass 1 without rotation and the ground never moves, so that contacts of different joints have nothing
 to do with each other; only those of the same joint must be solved in the order in which they were found. Hence the first
@@ -15,6 +15,7 @@ from numba import types
 
 from sodarace_gym.physics.compilation import ZERO, Floats, Ints, inlined, inner
 from sodarace_gym.physics.engine import ground as g
+from sodarace_gym.physics.engine import narrow_phase as n
 from sodarace_gym.physics.engine.ground import Ground
 from sodarace_gym.physics.engine.vectors import WIDTH, Quads, offsets, place, quad_intrinsic, quad_loop
 
@@ -28,8 +29,6 @@ _NONE = np.uint64(CONTACTS)
 NEVER = -1000
 """When a contact that is not remembered was seen last."""
 
-SLOP = float(np.float32(0.1))
-"""Overlap that is left alone, walker units: Chipmunk's collisionSlop, written there as a float of 32 bits."""
 BIAS_SHARE = float(np.float32(1.0) - np.float32(0.1)) ** 60.0
 """Share of further overlap that is left after a second: Chipmunk's collisionBias, from floats of 32 bits too."""
 TINY = 2.2250738585072014e-308
@@ -42,12 +41,8 @@ FIELDS = 6
 speed to bounce with; friction."""
 _NORMAL_X, _NORMAL_Y, _NORMAL_IMPULSE, _TANGENT_IMPULSE, _BOUNCE, _FRICTION = offsets(FIELDS)
 
-X, Y, AX, AY, DX, DY, LENGTH_SQUARED, VX, VY = range(9)  # of ``Contacts.given``
-GIVEN = 9
-_X, _Y, _AX, _AY, _DX, _DY, _LENGTH_SQUARED, _VX, _VY = offsets(GIVEN)
-ALONG, DISTANCE_SQUARED, DISTANCE, NX, NY, BIAS, APPROACH = range(7)  # of ``Contacts.found``
-FOUND = 7
-_ALONG, _DISTANCE_SQUARED, _DISTANCE, _NX, _NY, _BIAS, _APPROACH = offsets(FOUND)
+_X, _Y, _AX, _AY, _DX, _DY, _, _VX, _VY = offsets(n.GIVEN)
+_ALONG, _DISTANCE_SQUARED, _DISTANCE, _NX, _NY, _BIAS, _APPROACH = offsets(n.FOUND)
 FIRST, FURTHER, BIASED = range(3)  # of ``Contacts.counts``
 
 
@@ -123,67 +118,12 @@ def new_contacts(joints: int) -> Contacts:
         np.zeros(joints, np.bool_),
         np.empty(pairs, np.uint64),
         np.empty(pairs, np.uint64),
-        np.ones((pairs + WIDTH) * GIVEN),
-        np.empty((pairs + WIDTH) * FOUND),
+        np.ones((pairs + WIDTH) * n.GIVEN),
+        np.empty((pairs + WIDTH) * n.FOUND),
         _new_touching(joints),
         _new_touching(joints * (CONTACTS - 1)),
         np.zeros(3, np.int64),
     )
-
-
-def _nearest(
-    code: Quads, quad: Any, given: Any, found: Any, radius: Any, half: Any, bias_rate: Any, time_step: Any
-) -> None:
-    pair, result = code.row(given, quad, GIVEN), code.row(found, quad, FOUND)
-    x, y, ax, ay, dx, dy = pair[X], pair[Y], pair[AX], pair[AY], pair[DX], pair[DY]
-    dot = code.add(code.multiply(dx, code.subtract(x, ax)), code.multiply(dy, code.subtract(y, ay)))
-    along = code.smaller(code.divide(dot, pair[LENGTH_SQUARED]), code.constant(1.0))
-    along = code.greater(along, code.constant(0.0))
-    nearest_x, nearest_y = code.add(ax, code.multiply(dx, along)), code.add(ay, code.multiply(dy, along))
-    gap_x, gap_y = code.subtract(nearest_x, x), code.subtract(nearest_y, y)
-    squared = code.add(code.multiply(gap_x, gap_x), code.multiply(gap_y, gap_y))
-    distance = code.root(squared)
-    inverse = code.divide(code.constant(1.0), distance)
-    nx, ny = code.multiply(gap_x, inverse), code.multiply(gap_y, inverse)
-    result[ALONG], result[DISTANCE_SQUARED], result[DISTANCE], result[NX], result[NY] = along, squared, distance, nx, ny
-    # As in ``_bias``.
-    reach, depth = code.spread(radius), code.negate(code.spread(half))
-    from_x = code.subtract(code.add(x, code.multiply(nx, reach)), x)
-    from_y = code.subtract(code.add(y, code.multiply(ny, reach)), y)
-    to_x, to_y = code.add(nearest_x, code.multiply(nx, depth)), code.add(nearest_y, code.multiply(ny, depth))
-    across = code.multiply(code.subtract(code.subtract(to_x, from_x), x), nx)
-    upright = code.multiply(code.subtract(code.subtract(to_y, from_y), y), ny)
-    overlap = code.smaller(code.add(code.add(across, upright), code.constant(SLOP)), code.constant(0.0))
-    undone = code.multiply(code.negate(code.spread(bias_rate)), overlap)
-    result[BIAS] = code.divide(undone, code.spread(time_step))
-    result[APPROACH] = code.subtract(code.multiply(code.negate(pair[VX]), nx), code.multiply(pair[VY], ny))
-
-
-@quad_intrinsic
-def narrow_phase(
-    typing_context: Any, given: Any, found: Any, quads: Any, radius: Any, half: Any, bias_rate: Any, time_step: Any
-) -> Any:
-    """Where each pair is nearest: cpCircleToSegment, and what cpArbiterPreStep makes of it.
-
-    Call: ``narrow_phase(given, found, quads, radius, half, bias_rate, time_step)`` with the joints' radius, half the thickness
-    of the segments, the share of an overlap that is undone in a step and the length of the step. All pairs are worked out, also
-    those that turn out not to touch.
-    """
-    numbers = [types.float64] * 4
-    return types.void(given, found, types.int64, *numbers), quad_loop("contacts_nearest", _nearest)
-
-
-@inlined
-def _bias(
-    x: float, y: float, nearest_x: float, nearest_y: float, nx: float, ny: float,
-    radius: float, half: float, bias_rate: float, time_step: float,
-) -> float:  # fmt: skip
-    """Speed at which an overlap beyond SLOP is undone."""
-    # The points of contact on both surfaces, the joint's as an offset from its middle.
-    ax, ay = (x + nx * radius) - x, (y + ny * radius) - y
-    bx, by = nearest_x + nx * -half, nearest_y + ny * -half
-    overlap = (((bx - ax) - x) * nx + ((by - ay) - y) * ny) + SLOP
-    return -bias_rate * (0.0 if overlap > 0.0 else overlap) / time_step
 
 
 @inlined
@@ -214,19 +154,19 @@ def update_contacts(
     first, more, biased, crowded = ZERO, ZERO, False, False
     before = np.uint64(contacts.known_segment.shape[0])
     for pair in range(pairs):
-        at = place(pair, FOUND)
+        at = place(pair, n.FOUND)
         if not found[at + _DISTANCE_SQUARED] < reach * reach:
             continue
         slot, segment = contacts.slot[pair], contacts.segment[pair]
         along, nx, ny = found[at + _ALONG], found[at + _NX], found[at + _NY]
         bias, approach = found[at + _BIAS], found[at + _APPROACH]
         if found[at + _DISTANCE] == 0.0:  # the joint's middle is on the segment's
-            into = place(pair, GIVEN)
+            into = place(pair, n.GIVEN)
             x, y, dx, dy = given[into + _X], given[into + _Y], given[into + _DX], given[into + _DY]
             inverse = 1.0 / (math.sqrt(dx * dx + dy * dy) + TINY)
             nx, ny = dy * inverse, -(dx * inverse)
             nearest_x, nearest_y = given[into + _AX] + dx * along, given[into + _AY] + dy * along
-            bias = _bias(x, y, nearest_x, nearest_y, nx, ny, radius, half, bias_rate, time_step)
+            bias = n.bias_speed(x, y, nearest_x, nearest_y, nx, ny, radius, half, bias_rate, time_step)
             approach = -given[into + _VX] * nx - given[into + _VY] * ny
         # At the end of a segment the neighbour is in charge of directions that lie on its side.
         if along == 0.0 and not nx * segments[segment, g.BEFORE_X] + ny * segments[segment, g.BEFORE_Y] >= 0.0:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sodarace_gym.physics.compilation import Floats, Ints, inlined, inner
-from sodarace_gym.physics.engine import contacts as c
 from sodarace_gym.physics.engine import ground as g
+from sodarace_gym.physics.engine import narrow_phase as n
 from sodarace_gym.physics.engine.contacts import PAIRS, Contacts
 from sodarace_gym.physics.engine.ground import BIN_WIDTHS, Ground
 from sodarace_gym.physics.engine.vectors import offsets, place
@@ -25,7 +25,7 @@ ROOM = float(np.float32(0.1))
 """Room in the box around a circle, as a share of its size, and seconds of its motion that there is room for ahead: Chipmunk's
 velocity extrapolation (cpBBTree's GetBB), written there as floats of 32 bits."""
 
-_X, _Y, _AX, _AY, _DX, _DY, _LENGTH_SQUARED, _VX, _VY = offsets(c.GIVEN)
+_X, _Y, _AX, _AY, _DX, _DY, _LENGTH_SQUARED, _VX, _VY = offsets(n.GIVEN)
 
 
 class Joints(NamedTuple):
@@ -188,7 +188,7 @@ def find_pairs(
                 if pairs == most:
                     return -1
                 contacts.slot[pairs], contacts.segment[pairs] = slot, segment
-                at = place(pairs, c.GIVEN)
+                at = place(pairs, n.GIVEN)
                 given[at + _X], given[at + _Y] = x, y
                 given[at + _AX], given[at + _AY] = segments[segment, g.AX], segments[segment, g.AY]
                 given[at + _DX], given[at + _DY] = segments[segment, g.DX], segments[segment, g.DY]

@@ -11,6 +11,7 @@ from sodarace_gym.physics.constants import WorldConstants
 from sodarace_gym.physics.engine import contacts as c
 from sodarace_gym.physics.engine import ground as g
 from sodarace_gym.physics.engine import joints as j
+from sodarace_gym.physics.engine import narrow_phase as n
 from sodarace_gym.physics.engine import springs as s
 from sodarace_gym.physics.engine.ground import BIN_WIDTHS, Ground
 from sodarace_gym.physics.engine.lanes import BUSY, NOBODY, STEP, Space
@@ -49,7 +50,7 @@ def step(space: Space, ground: Ground, constants: WorldConstants, bias_rate: flo
                 lanes.crowded[lane] = 1
             else:
                 pairs = found
-    c.narrow_phase(contacts.given, contacts.found, (pairs + WIDTH - 1) // WIDTH, radius, half, bias_rate, dt)
+    n.narrow_phase(contacts.given, contacts.found, (pairs + WIDTH - 1) // WIDTH, radius, half, bias_rate, dt)
     crowded = c.update_contacts(
         contacts, pairs, ground, lanes.state[STEP], radius + half, radius, half,
         constants.joint_friction, constants.joint_elasticity, bias_rate, dt,
