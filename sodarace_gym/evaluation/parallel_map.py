@@ -123,17 +123,14 @@ class ParallelMap:
             return _in_turn(function, _chunks(jobs, MAX_CHUNK))
         if not self.shares_memory:
             return self._through_messages(function, list(jobs))
-        chunks = _chunks(jobs, THREAD_CHUNK)
-        first = list(itertools.islice(chunks, 2))
-        if len(first) < 2:
-            # Not enough for all threads: each takes its share.
-            share = _share(len(first[0]), self.workers or joblib.cpu_count()) if first else 1
-            first = list(_chunks(first[0], share)) if first else []
-        return (
-            self._through_threads(function, itertools.chain(first, chunks))
-            if len(first) > 1
-            else _in_turn(function, first)
-        )
+        chunks = _thread_chunks(jobs, self.workers or joblib.cpu_count())
+        first = next(chunks, [])
+        if len(first) < 2:  # the end of the jobs, for chunks are smaller nowhere else
+            rest = list(chunks)
+            if not rest:
+                return _in_turn(function, [first] if first else [])
+            chunks = iter(rest)
+        return self._through_threads(function, itertools.chain([first], chunks))
 
     def _through_threads(
         self, function: Callable[[Sequence[Job]], list[Outcome]], chunks: Iterator[list[Job]]
@@ -192,6 +189,12 @@ def _chunks(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
     remaining = iter(jobs)
     while chunk := list(itertools.islice(remaining, size)):
         yield chunk
+
+
+def _thread_chunks(jobs: Iterable[Job], threads: int) -> Iterator[list[Job]]:
+    """Chunks for threads; what is left in the end is divided among them, so that none waits long for another."""
+    for chunk in _chunks(jobs, THREAD_CHUNK):
+        yield from [chunk] if len(chunk) == THREAD_CHUNK else _chunks(chunk, _share(len(chunk), threads))
 
 
 def _share(jobs: int, parts: int) -> int:

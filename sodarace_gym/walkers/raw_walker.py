@@ -127,9 +127,14 @@ def _muscles(items: list[Any], faults: _Faults) -> list[tuple[int, int, bool, fl
         if type(flag) in _NUMBERS:
             habits = habits or _habits(items)
             flag, amplitude, phase = _read(index, flag, amplitude, phase, habits, faults)
-        if type(amplitude) is not float or type(phase) is not float:
-            amplitude = _number(amplitude, f"muscle {index}: amplitude", "bad_muscle", faults)
-            phase = _number(phase, f"muscle {index}: phase", "bad_muscle", faults)
+        if type(amplitude) is not float:
+            short = type(amplitude) is int and -_SHORT < amplitude < _SHORT
+            amplitude = (
+                float(amplitude) if short else _number(amplitude, f"muscle {index}: amplitude", "bad_muscle", faults)
+            )
+        if type(phase) is not float:
+            short = type(phase) is int and -_SHORT < phase < _SHORT
+            phase = float(phase) if short else _number(phase, f"muscle {index}: phase", "bad_muscle", faults)
         if type(flag) is not bool:
             if flag is not None:
                 faults.note("flag", f"muscle {index}: distance_only is {_shown(flag)}", "pass True or False")
@@ -148,6 +153,7 @@ def _note_joints(index: int, a: Any, b: Any, faults: _Faults) -> None:
 
 
 _NUMBERS = (int, float)
+_SHORT = 2**53  # whole numbers that surely are floats, too
 _MISSING = object()
 _NOT_A_MUSCLE = (_MISSING, _MISSING, None, None, None)
 

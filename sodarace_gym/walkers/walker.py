@@ -147,11 +147,13 @@ def build_design(
     design_muscles: list[Muscle] = []
     clamped_amplitudes = 0
     new = tuple.__new__  # without the detour of a named tuple's own
+    whole = len(body) == len(joints)  # no joint gets another number
     for a, b, distance_only, amplitude, phase in links:
-        if a not in number:
+        if not whole and a not in number:
             continue
+        first, second = (a, b) if whole else (number[a], number[b])
         if distance_only or amplitude == 0.0:
-            design_muscles.append(new(Muscle, (number[a], number[b], True, 0.0, 0.0)))
+            design_muscles.append(new(Muscle, (first, second, True, 0.0, 0.0)))
             continue
         bound = MAX_AMPLITUDE_RATIO * math.dist(joints[a], joints[b])
         if not -bound <= amplitude <= bound:
@@ -159,7 +161,7 @@ def build_design(
             clamped_amplitudes += 1
         if abs(phase) > MAX_PHASE:
             phase = math.fmod(phase, math.tau)
-        design_muscles.append(new(Muscle, (number[a], number[b], False, amplitude, phase)))
+        design_muscles.append(new(Muscle, (first, second, False, amplitude, phase)))
     repairs["clamped_amplitudes"] = clamped_amplitudes
     design = WalkerDesign(positions, tuple(design_muscles))
     if design.width > MAX_WIDTH or design.height > MAX_HEIGHT:
@@ -235,10 +237,38 @@ def _usable_muscles(
     repairs: Counter[str],
 ) -> list[tuple[int, int, bool, float, float]]:
     """Muscles over merged joints, without loops, doubles and what is too much for one joint."""
+    _check_muscles(joint_count, muscles)
     pairs: set[tuple[int, int]] = set()
     at_joint = [0] * joint_count
     links = []
-    for index, (a, b, distance_only, amplitude, phase) in enumerate(muscles):
+    merged = len(set(representative)) < joint_count
+    for muscle in muscles:
+        a, b = muscle[0], muscle[1]
+        if merged:
+            a, b = representative[a], representative[b]
+            muscle = (a, b, *muscle[2:])
+        pair = (a, b) if a < b else (b, a)
+        if a == b or pair in pairs:
+            repairs["dropped_muscles"] += 1
+        elif at_joint[a] >= MAX_MUSCLES_PER_JOINT or at_joint[b] >= MAX_MUSCLES_PER_JOINT:
+            repairs["dropped_crowded_muscles"] += 1
+        else:
+            pairs.add(pair)
+            at_joint[a] += 1
+            at_joint[b] += 1
+            links.append(muscle)
+    return links
+
+
+def _check_muscles(joint_count: int, muscles: Sequence[tuple[int, int, bool, float, float]]) -> None:
+    if not muscles:
+        return
+    # Column by column: nearly all walkers pass, and pass soon.
+    first, second, _, amplitudes, phases = zip(*muscles, strict=True)
+    named = min(min(first), min(second)) >= 0 and max(max(first), max(second)) < joint_count
+    if named and all(map(math.isfinite, amplitudes)) and all(map(math.isfinite, phases)):
+        return
+    for index, (a, b, _, amplitude, phase) in enumerate(muscles):
         if not (0 <= a < joint_count and 0 <= b < joint_count):
             joint = b if 0 <= a < joint_count else a
             raise ProgramError(
@@ -251,18 +281,6 @@ def _usable_muscles(
                 "bad_muscle",
                 f"muscle {index} has amplitude {amplitude} and phase {phase}; both must be finite numbers.",
             )
-        a, b = representative[a], representative[b]
-        pair = (a, b) if a < b else (b, a)
-        if a == b or pair in pairs:
-            repairs["dropped_muscles"] += 1
-        elif at_joint[a] >= MAX_MUSCLES_PER_JOINT or at_joint[b] >= MAX_MUSCLES_PER_JOINT:
-            repairs["dropped_crowded_muscles"] += 1
-        else:
-            pairs.add(pair)
-            at_joint[a] += 1
-            at_joint[b] += 1
-            links.append((a, b, distance_only, amplitude, phase))
-    return links
 
 
 def _largest_body(kept: Sequence[int], links: Sequence[tuple[int, int, bool, float, float]]) -> list[int]:

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,15 @@ class GPMutation:
         self._max_edits = max_edits
         self._long_program = long_program
         self._attempts = attempts
+        self._lines = lines
         self._reader = ProgramReader(lines)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_reader"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reader = ProgramReader(self._lines)  # what was remembered stays where it was
 
     def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
         """Makes one child per parent.

@@ -1,0 +1,67 @@
+"""Mutation in a process of its own: the same children, whatever happens to the process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from elm_rl.evolution.seeds import SEED_NAMES, load_seed
+from elm_rl.mutation.background import CHUNK, FEWEST, BackgroundMutation
+from elm_rl.mutation.gp.operator import GPMutation
+from elm_rl.mutation.operator import Child, LazyMutationOperator
+
+PARENTS = [load_seed(name) for name in SEED_NAMES] * (FEWEST // len(SEED_NAMES) + 3)
+needs_cores = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one core there is no process")
+
+
+@pytest.fixture
+def background() -> Iterator[BackgroundMutation]:
+    operator = BackgroundMutation(GPMutation())
+    yield operator
+    operator.close()
+
+
+def children_and_next_number(operator: LazyMutationOperator, parents: list[str]) -> tuple[list[Child], float]:
+    rng = np.random.default_rng(3)
+    return list(operator.children(parents, rng)), rng.random()
+
+
+@needs_cores
+def test_children_and_random_numbers_are_those_of_the_operator(background):
+    assert isinstance(background, LazyMutationOperator)
+    assert background.name == "gp"
+    for parents in (PARENTS, PARENTS[: FEWEST - 1], PARENTS[:FEWEST], [], PARENTS):
+        expected = children_and_next_number(GPMutation(), parents)
+        assert children_and_next_number(background, parents) == expected
+        assert children_and_next_number(pickle.loads(pickle.dumps(background)), parents[:3])[0] == expected[0][:3]
+    assert background.mutate(PARENTS, np.random.default_rng(3)) == children_and_next_number(GPMutation(), PARENTS)[0]
+
+
+@needs_cores
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal that Windows does not know")
+def test_a_killed_process_costs_no_child(background):
+    expected = children_and_next_number(GPMutation(), PARENTS)
+    rng = np.random.default_rng(3)
+    made = []
+    for child in background.children(PARENTS, rng):
+        made.append(child)
+        if len(made) == 2:
+            for pid in background._executor._processes:
+                os.kill(pid, signal.SIGKILL)
+    assert (made, rng.random()) == expected
+    assert children_and_next_number(background, PARENTS) == expected, "another process takes over"
+
+
+@needs_cores
+def test_whoever_stops_asking_leaves_nothing_behind_for_the_next(background):
+    children = background.children(PARENTS, np.random.default_rng(8))
+    for _ in range(CHUNK + 1):
+        next(children)
+    children.close()
+    assert children_and_next_number(background, PARENTS) == children_and_next_number(GPMutation(), PARENTS)
