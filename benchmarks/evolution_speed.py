@@ -104,11 +104,10 @@ def compare(against: Path | None, iterations: int, turns: int, seeds: Sequence[s
             "between the two, the runs differ, and so does the work that they are."
         )
     for name, its in runs.items():
-        text.append(f"## Where the time of the loop goes: {name}\n\n{parts_table(its)}")
+        text.append(f"## Where the time goes: {name}\n\n{parts_table(its)}\n\n{cpu_table(its)}")
     text.append(
-        "The loop is one thread; while it waits for programs and walkers, other threads and the sandbox's processes work. CPU "
-        "time counts all of them. The parts are by the clock: mutation, which goes on while programs run, waits for Python's "
-        "lock now and then."
+        "The loop is one thread; while it waits for children, programs and walkers, other threads and processes work. Its "
+        "parts are by the clock, the second table of each counts the CPU time of all. GP in the loop's own thread counts there."
     )
     return "\n\n".join(text)
 
@@ -123,6 +122,19 @@ def parts_table(runs: Sequence[Mapping[str, Any]]) -> str:
     ordered = sorted(ms.items(), key=lambda item: -item[1])
     rows = [[part, f"{value:.3f}", f"{100 * value / total:.0f}"] for part, value in ordered]
     return markdown_table(["the loop's thread", "ms an evaluation", "%"], [*rows, ["all", f"{total:.3f}", "100"]])
+
+
+def cpu_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """CPU milliseconds an evaluation by who spends them, medians over the runs."""
+    ms = {
+        kind: float(np.median([1e3 * run["cpu"][kind] / run["evaluations"] for run in runs])) for kind in runs[0]["cpu"]
+    }
+    total = sum(ms.values())
+    ordered = sorted(ms.items(), key=lambda item: -item[1])
+    rows = [[kind, f"{value:.2f}", f"{100 * value / total:.0f}"] for kind, value in ordered]
+    return markdown_table(
+        ["all threads and processes", "CPU ms an evaluation", "%"], [*rows, ["all", f"{total:.2f}", "100"]]
+    )
 
 
 def described(checkout: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.evolution_run import Parts
-from benchmarks.evolution_speed import HERE, Sample, evaluations_of, growth, parts_table, timed_run
+from benchmarks.evolution_speed import HERE, Sample, cpu_table, evaluations_of, growth, parts_table, timed_run
 
 
 def test_parts_leave_out_what_they_call() -> None:
@@ -53,4 +53,6 @@ def test_a_run_of_this_checkout_accounts_for_all_its_time() -> None:
     assert run["parts"]["mutate (GP)"] > 0
     assert run["parts"]["evaluate: programs and walkers"] > 0
     assert run["cpu_seconds"] > 0
+    assert run["cpu"]["walkers"] > 0
     assert "| all | " in parts_table([run])
+    assert "| walkers | " in cpu_table([run])
