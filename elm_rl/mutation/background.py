@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -23,6 +25,8 @@ CHUNK = 16
 """Most parents sent at a time: their children come back together. The first are fewer, so that nobody waits long for them."""
 FEWEST = 64
 """Fewer parents than this are not worth a process."""
+IDLE_SECONDS = 600.0
+"""A process that nobody asks for so long ends; another starts when there is work again."""
 
 
 class BackgroundMutation:
@@ -87,7 +91,9 @@ class BackgroundMutation:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None or self._executor_pid != os.getpid():
-            self._executor = ProcessPoolExecutor(1, initializer=_set_up, initargs=(self._operator,))
+            self._executor = ProcessPoolExecutor(
+                1, timeout=IDLE_SECONDS, initializer=_set_up, initargs=(self._operator,)
+            )
             self._executor_pid = os.getpid()
         return self._executor
 
@@ -103,7 +109,15 @@ _rng: np.random.Generator
 def _set_up(operator: LazyMutationOperator) -> None:
     global _operator
     _operator = operator
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     gc.freeze()  # what was imported stays, and need not be looked through again and again
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process once its parent is gone, which may have been killed and said nothing."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(0)
 
 
 def _children(parents: list[str], rng: np.random.Generator | None) -> tuple[list[Child], Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 
 import numpy as np
+import psutil
 import pytest
 
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
@@ -65,3 +67,27 @@ def test_whoever_stops_asking_leaves_nothing_behind_for_the_next(background):
         next(children)
     children.close()
     assert children_and_next_number(background, PARENTS) == children_and_next_number(GPMutation(), PARENTS)
+
+
+_ABANDONED = """
+import sys, time
+import numpy as np
+from elm_rl.evolution.seeds import load_seed
+from elm_rl.mutation.background import FEWEST, BackgroundMutation
+from elm_rl.mutation.gp.operator import GPMutation
+operator = BackgroundMutation(GPMutation())
+operator.mutate([load_seed("square")] * FEWEST, np.random.default_rng(0))
+print(*operator._executor._processes, flush=True)
+time.sleep(600)
+"""
+
+
+@needs_cores
+@pytest.mark.skipif(sys.platform == "win32", reason="tells by what POSIX says of parents")
+def test_the_process_ends_with_the_one_that_it_works_for():
+    with subprocess.Popen([sys.executable, "-c", _ABANDONED], stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        worker = psutil.Process(int(user.stdout.readline()))
+        user.kill()
+    _, alive = psutil.wait_procs([worker], timeout=60)
+    assert not alive
