@@ -1,7 +1,7 @@
 """Mutation in a process of its own: children are made while programs run and walkers walk, and not in their way.
 
 Genetic programming is pure Python. In the process that also reads what programs describe, the two take turns; on two cores one
-of them then waits (`benchmarks/results/evolution_speed.md`).
+of them then waits (`benchmarks/results/README.md`).
 """
 
 from __future__ import annotations

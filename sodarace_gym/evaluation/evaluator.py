@@ -55,7 +55,7 @@ class Evaluator:
         backend: ``"threading"``, ``"loky"``, ``"dask"``, ``"ray"`` or another name that joblib knows.
         robustness: Perturbed copies per walker.
         engine: What rolls walkers out: "compiled", or "pymunk" for pymunk's Python interface, which gives the same floats and
-            takes ten to thirty times as long.
+            takes thirty to fifty times as long.
 
     Attributes:
         left_to_pymunk: How many roll-outs the compiled engine had no room for, so that pymunk did them: walkers among more than

@@ -41,7 +41,7 @@ class ParallelMap:
     """Maps a function over chunks of jobs with joblib; the results come in the order of the jobs, whatever the backend.
 
     The function takes a list of jobs and returns the list of their outcomes, which must not depend on how jobs are divided into
-    lists: walkers are rolled out side by side, at a third of the time. To processes and clusters chunks are sent pickled: a job
+    lists: walkers are rolled out side by side, which is faster. To processes and clusters chunks are sent pickled: a job
     takes about a millisecond, which is what sending it alone would take too, and an object that several jobs of a chunk share
     (a terrain) travels once with the chunk.
 

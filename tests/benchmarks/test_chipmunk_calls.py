@@ -10,7 +10,7 @@ from pymunk._chipmunk_cffi import ffi, lib
 from benchmarks import chipmunk_calls as chipmunk
 
 
-@pytest.mark.skipif(not chipmunk.compiled_calls_supported(), reason="this platform uses the plain loop")
+@pytest.mark.skipif(not chipmunk.compiled_calls_supported(), reason="this loop does not run on this platform")
 def test_a_written_rest_length_is_read_by_chipmunk_and_nothing_else_changes() -> None:
     store = numba.njit(lambda addresses, spring, value: chipmunk.spring_set_rest_length(addresses, (spring, value)))
     spring = DampedSpring(Body(1.0, 1.0), Body(1.0, 1.0), (0.25, 0.5), (0.75, 1.0), 3.0, 70.0, 0.125)

@@ -10,5 +10,5 @@ near, `narrow_phase` finds where they touch, `contacts` and `springs` solve what
 walkers side by side, and `stepping` puts all of this together into one step of them. `rolling` lets a batch of walkers settle
 and walk, `driving` steps one walker whose muscles somebody else sets.
 
-All of it is compiled by numba when it is first used, which takes some twenty seconds once after installing.
+All of it is compiled by numba when it is first used, which takes some fifteen seconds once after installing.
 """

@@ -53,7 +53,7 @@ def quad_loop(name: str, body: Callable[..., None]) -> Callable[..., Any]:
     """Makes the code generator of an intrinsic that goes through quads.
 
     The loop becomes a function of its own that is not inlined: among the many variables of its caller the compiler would run
-    out of registers and reload pointers in the middle of the loop, which costs a seventh of the time.
+    out of registers and reload pointers in the middle of the loop, which costs some percent of the time.
 
     Args:
         name: Name of the function.
