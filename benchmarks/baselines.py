@@ -18,6 +18,7 @@ from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.mutation.gp.operator import GPMutation
+from elm_rl.mutation.operator import parents_of
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.walkers.random_walker import random_design
 
@@ -102,7 +103,7 @@ class GPHillClimbing:
         turn = 0
         while meter.left > 0:
             climber = turn % len(programs)
-            children = operator.mutate([programs[climber]] * min(self.batch, meter.left), rng)
+            children = operator.mutate(parents_of([programs[climber]] * min(self.batch, meter.left)), rng)
             texts = [child.program for child in children if child.program is not None]
             for text, evaluation in zip(texts, meter.evaluate(texts), strict=True):
                 if evaluation.valid and evaluation.fitness >= best[climber]:

@@ -29,8 +29,11 @@ BENCHMARK_EXTRAS = ("agents", "distributed")
 ELM_MODULES = (
     "accelerate",
     "datasets",
+    "gguf",
     "matplotlib",
+    "openai",
     "pandas",
+    "peft",
     "pyarrow",
     "ribs",
     "safetensors",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from elm_rl.errors import ElmError
 from elm_rl.evolution.state import EvolutionState
-from elm_rl.mutation.operator import Child, LazyMutationOperator, MutationOperator
+from elm_rl.mutation.operator import Child, MutationOperator, Parent
 from sodarace_gym.evaluation.evaluator import Evaluation
 
 
@@ -24,7 +24,7 @@ class Birth(NamedTuple):
 class Brood:
     """The children of one iteration. Parents and operators are drawn at once; children are made when they are asked for.
 
-    Each operator makes its children in one go, or one by one if it can, in the order of the operators: what is drawn from
+    The operators make their children one after the other: what is drawn from
     the run's generator does not depend on who evaluates, or when.
 
     Attributes:
@@ -38,12 +38,12 @@ class Brood:
         # The batch need not divide by the number of archives: the next iteration begins where this one stopped.
         first = (state.iteration - 1) * batch_size
         self._archives = [names[(first + slot) % len(names)] for slot in range(batch_size)]
-        self._parents: list[tuple[int, str]] = [(0, "")] * batch_size
+        self._parents: list[Parent] = [Parent("")] * batch_size
         for name in names:
             elites = state.archives[name].data(["id", "solution"])
             slots = [slot for slot in range(batch_size) if self._archives[slot] == name]
             for slot, drawn in zip(slots, state.rng.integers(len(elites["id"]), size=len(slots)), strict=True):
-                self._parents[slot] = int(elites["id"][drawn]), elites["solution"][drawn]
+                self._parents[slot] = Parent(elites["solution"][drawn], id=int(elites["id"][drawn]), archive=name)
         self._choices = state.rng.choice(len(operators), size=batch_size, p=shares)
         self._operators = operators
         self._rng = state.rng
@@ -55,14 +55,14 @@ class Brood:
         """Makes the children; those that are programs are handed out, in the order in which they are made."""
         for number, operator in enumerate(self._operators):
             slots = [slot for slot, choice in enumerate(self._choices) if choice == number]
-            parents = [self._parents[slot][1] for slot in slots]
+            parents = [self._parents[slot] for slot in slots]
             for slot, child in zip(slots, self._made(operator, parents), strict=True):
                 self._children[slot] = child
-                if child.applied and child.program is not None:
+                if child.program is not None:
                     self._usable.append(slot)
                     yield child.program
 
-    def _made(self, operator: MutationOperator, parents: list[str]) -> Iterator[Child]:
+    def _made(self, operator: MutationOperator, parents: list[Parent]) -> Iterator[Child]:
         """The children of one operator, one of each parent.
 
         Raises:
@@ -72,20 +72,13 @@ class Brood:
             return
         start = time.perf_counter()
         made = 0
-        if isinstance(operator, LazyMutationOperator):
-            for child in operator.children(parents, self._rng):
-                made += 1
-                if made > len(parents):
-                    break
-                self.seconds += time.perf_counter() - start
-                yield child
-                start = time.perf_counter()
-        else:
-            children = operator.mutate(parents, self._rng)
+        for child in operator.children(parents, self._rng):
+            made += 1
+            if made > len(parents):
+                break
             self.seconds += time.perf_counter() - start
-            made = len(children)
-            if made == len(parents):
-                yield from children
+            yield child
+            start = time.perf_counter()
         if made != len(parents):
             raise ElmError(
                 f"The operator '{operator.name}' gave {made} children of {len(parents)} parents; expected one of each, in "
@@ -97,7 +90,7 @@ class Brood:
         found = dict(zip(self._usable, evaluations, strict=True))
         return [
             (
-                Birth(archive, self._parents[slot][0], self._operators[self._choices[slot]].name, self._children[slot]),
+                Birth(archive, self._parents[slot].id, self._operators[self._choices[slot]].name, self._children[slot]),
                 found.get(slot),
             )
             for slot, archive in enumerate(self._archives)

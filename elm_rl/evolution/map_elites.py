@@ -27,7 +27,7 @@ from elm_rl.evolution.brood import Birth, Brood
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.evolution.state import COUNTS, EvolutionState, operator_figures
 from elm_rl.mutation.background import BackgroundMutation
-from elm_rl.mutation.operator import MutationOperator, ParentReader
+from elm_rl.mutation.operator import MutationOperator
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
@@ -191,8 +191,7 @@ def run_evolution(
     terrain = make_terrain(config.terrain)
     seeds = {name: load_seed(name) for name in config.seeds}
     for operator in operators:
-        if isinstance(operator, ParentReader):
-            operator.check_parents(list(seeds.values()))
+        operator.check_parents(list(seeds.values()))
     with (
         opened_run(config.out, config, resume=resume, may_change=_MAY_CHANGE) as resuming,
         EvolutionState(config.out, config.seeds, config.seed) as state,

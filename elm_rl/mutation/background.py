@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
 
-from elm_rl.mutation.operator import Child, LazyMutationOperator
+from elm_rl.mutation.operator import Child, MutationOperator, Parent
 
 CHUNK = 16
 """Most parents sent at a time: their children come back together. The first are fewer, so that nobody waits long for them."""
@@ -29,7 +29,7 @@ IDLE_SECONDS = 600.0
 """A process that nobody asks for so long ends; another starts when there is work again."""
 
 
-class BackgroundMutation:
+class BackgroundMutation(MutationOperator):
     """Has another operator make its children in a process of its own.
 
     The children are those that the operator makes here: one process makes all of them, one after the other, with the caller's
@@ -42,18 +42,14 @@ class BackgroundMutation:
         name: The operator's.
     """
 
-    def __init__(self, operator: LazyMutationOperator) -> None:
+    def __init__(self, operator: MutationOperator) -> None:
         self.name = operator.name
         self._operator = operator
         self._executor: ProcessPoolExecutor | None = None
         self._executor_pid = 0  # whose it is
 
-    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
-        """Makes one child per parent; see the operator."""
-        return list(self.children(parents, rng))
-
-    def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
-        """Makes the children that ``mutate`` makes, each as soon as it is there."""
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        """Makes the children that the operator makes, each as soon as it is there."""
         if len(parents) < FEWEST or (os.cpu_count() or 1) < 2:
             yield from self._operator.children(parents, rng)
             return
@@ -102,11 +98,11 @@ class BackgroundMutation:
 
 
 # In the other process, which serves one operator, chunk after chunk of the same parents.
-_operator: LazyMutationOperator
+_operator: MutationOperator
 _rng: np.random.Generator
 
 
-def _set_up(operator: LazyMutationOperator) -> None:
+def _set_up(operator: MutationOperator) -> None:
     global _operator
     _operator = operator
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
@@ -120,7 +116,7 @@ def _end_with(parent: int) -> None:
     os._exit(0)
 
 
-def _children(parents: list[str], rng: np.random.Generator | None) -> tuple[list[Child], Any]:
+def _children(parents: list[Parent], rng: np.random.Generator | None) -> tuple[list[Child], Any]:
     """Children of the first parents, with these random numbers, or of the next ones; and where the random numbers stand."""
     global _rng
     if rng is not None:

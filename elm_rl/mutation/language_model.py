@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,15 @@ from elm_rl.mutation.examples import (
     encode_prompt,
     read_completion,
 )
-from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG, Child, draw_message
+from elm_rl.mutation.operator import (
+    COMMIT_MESSAGES,
+    CUT,
+    TOO_LONG,
+    Child,
+    MutationOperator,
+    Parent,
+    draw_message,
+)
 from elm_rl.mutation.patch import PatchError
 from elm_rl.runs.run_directory import explained_disk_errors, read_json, write_json
 
@@ -29,7 +37,7 @@ MUTATION_FILE = "mutation.json"
 """Written beside a mutation model that this project trained: the format it writes children in."""
 
 
-class LanguageModelMutation:
+class LanguageModelMutation(MutationOperator):
     """Mutates programs with a causal language model of ``transformers``.
 
     A folder written by :mod:`elm_rl.mutation.training` is asked in the layout it was trained on, any other model
@@ -107,26 +115,26 @@ class LanguageModelMutation:
                 "more."
             )
 
-    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
-        """Makes one child per parent.
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        """Makes one child per parent, all together.
 
         Args:
             parents: Program texts; they are read by the model only, and never parsed.
             rng: Source of all randomness: the same generator state gives the same children.
 
-        Returns:
-            One child per parent, in order. It failed (``program=None, applied=False``) where the parent does not fit the
+        Yields:
+            One child per parent, in order. It failed (``program=None``) where the parent does not fit the
             model's context or the answer cannot be turned into a program.
         """
         messages = [draw_message(rng) for _ in parents]
         seed = int(rng.integers(2**63))
         prompts = [
-            encode_prompt(self._tokenizer, parent, message, self.format, self._layout)
+            encode_prompt(self._tokenizer, parent.program, message, self.format, self._layout)
             for parent, message in zip(parents, messages, strict=True)
         ]
         # Half of what is left must do for the answer, or it would only be cut off.
         fitting = [i for i, prompt in enumerate(prompts) if 2 * len(prompt) <= self._context]
-        children = [Child(None, self.name, message, applied=False, failure=TOO_LONG) for message in messages]
+        children = [Child(None, self.name, message, failure=TOO_LONG) for message in messages]
         if fitting:
             # A child is seldom much longer than its parent: what has not ended by then has lost its way.
             longest = max(len(prompts[i]) for i in fitting)
@@ -141,8 +149,8 @@ class LanguageModelMutation:
                 batch_size=self._batch_size,
             )
             for i, answer in zip(fitting, answers, strict=True):
-                children[i] = self._child(parents[i], messages[i], answer)
-        return children
+                children[i] = self._child(parents[i].program, messages[i], answer)
+        yield from children
 
     def _child(self, parent: str, message: str, answer: Completion) -> Child:
         completion, complete = decode_program(self._tokenizer, answer.ids), answer.ended
@@ -150,11 +158,11 @@ class LanguageModelMutation:
             completion, complete = find_answer(completion, self.format, ended=answer.ended)
         diff = None if self.format == WHOLE else completion
         if not complete:
-            return Child(None, self.name, message, diff=diff, applied=False, failure=CUT)
+            return Child(None, self.name, message, diff=diff, failure=CUT)
         try:
             program = read_completion(parent, completion, self.format)
         except PatchError:
-            return Child(None, self.name, message, diff=diff, applied=False)
+            return Child(None, self.name, message, diff=diff)
         return Child(program, self.name, message, diff=diff)
 
 

@@ -1,10 +1,15 @@
-"""What every mutation operator looks like from outside: parents in, one :class:`Child` per parent out."""
+"""What every mutation operator looks like from outside: parents in, one :class:`Child` per parent out.
+
+An operator is asked for children of parents (`MutationOperator.children`), and told afterwards what became of them
+(`MutationOperator.learn`). What it keeps between iterations it hands to the run's checkpoint (`MutationOperator.state`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +26,47 @@ COMMIT_MESSAGES: tuple[tuple[str, float], ...] = (
 )
 
 
-NOT_APPLIED, CUT, TOO_LONG = FAILURES = ("not_applied", "cut", "parent_too_long")
-"""Why there is no child: the output gives no program; it was cut at a limit; the operator could not read so long a parent."""
+NOT_APPLIED, CUT, TOO_LONG, NO_ANSWER = FAILURES = ("not_applied", "cut", "parent_too_long", "no_answer")
+"""Why there is no child: the output gives no program; it was cut at a limit; the operator could not read so long a parent; a
+server gave no answer."""
+
+
+@dataclass(frozen=True)
+class FailedAttempt:
+    """A child that could not be scored, for an operator to mend.
+
+    Attributes:
+        program: The child's program text.
+        error: What was wrong with it, in one sentence.
+    """
+
+    program: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An elite that a child is asked of.
+
+    Attributes:
+        program: The program text. It was run in the sandbox before it was admitted.
+        id: Number of its record in the run; -1 outside of runs.
+        fitness: Its objective.
+        measures: What places it in its archive, by name.
+        archive: Name of its archive.
+        terrain: Name of the terrain it was scored on.
+        others: Further elites of the same archive, for operators with ``parents_per_child`` above 1.
+        failed: A child of this parent that failed, if that is to be mended; only for operators that have ``repairs``.
+    """
+
+    program: str
+    id: int = -1
+    fitness: float = 0.0
+    measures: Mapping[str, float] = field(default_factory=dict)
+    archive: str = ""
+    terrain: str = "Flat"
+    others: tuple[Parent, ...] = ()
+    failed: FailedAttempt | None = None
 
 
 @dataclass(frozen=True)
@@ -34,44 +78,101 @@ class Child:
         operator: Name of the operator that made it.
         message: The commit message, one of :data:`COMMIT_MESSAGES`.
         diff: The patch as the operator wrote it, for operators that write patches.
-        applied: Whether the operator's output could be turned into a program; False exactly when ``program`` is None.
-        failure: What went wrong where ``program`` is None, as it is counted among a run's errors.
+        failure: What went wrong where ``program`` is None, as it is counted among a run's errors: one of :data:`FAILURES`.
+        prompt: Where the run directory keeps the request and its reply, for operators that ask a server.
+        cost: What it cost, in the currency of the prices given; 0 for operators that run here.
     """
 
     program: str | None
     operator: str
     message: str
     diff: str | None = None
-    applied: bool = True
     failure: str = NOT_APPLIED
+    prompt: str | None = None
+    cost: float = 0.0
+
+    @property
+    def applied(self) -> bool:
+        """Whether the operator's output could be turned into a program."""
+        return self.program is not None
 
 
-class MutationOperator(Protocol):
-    """Anything that makes children of programs."""
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a child in the run.
+
+    Attributes:
+        parent: The parent, as the operator was given it.
+        child: The child.
+        error: Kind of the error that stopped it (a failure of the operator, or of its program); None for a scored child.
+        explanation: The error in one sentence; empty without one.
+        fitness: Its objective, if it was scored.
+        measures: What places it in the archive, if it was scored.
+        admitted: Whether an archive took it.
+        gain: How much that raised the QD score of the archive; 0 if it was not taken.
+    """
+
+    parent: Parent
+    child: Child
+    error: str | None = None
+    explanation: str = ""
+    fitness: float | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+    admitted: bool = False
+    gain: float = 0.0
+
+
+class MutationOperator(ABC):
+    """Anything that makes children of programs.
+
+    Attributes:
+        name: Its name in logs and tables.
+        parents_per_child: How many elites it combines; all but the first come as ``Parent.others``.
+        repairs: Whether it takes parents with a ``failed`` child.
+        ahead: Whether its children are made one iteration ahead, in a thread of their own, while others are evaluated: for
+            operators that are slow. Their parents are then elites of one iteration before.
+        concurrency: For operators that wait for a server: how many threads may call ``child`` at once. 0 for all others.
+    """
 
     name: str
+    parents_per_child: int = 1
+    repairs: bool = False
+    ahead: bool = False
+    concurrency: int = 0
 
-    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
-        """Makes exactly one child per parent, in the same order, all randomness from ``rng``."""
-        ...
+    @abstractmethod
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        """Makes exactly one child per parent, in the same order, each when it is asked for; all randomness from ``rng``."""
+
+    def mutate(self, parents: Sequence[Parent], rng: np.random.Generator) -> list[Child]:
+        """All of ``children`` at once."""
+        return list(self.children(parents, rng))
+
+    def child(self, parent: Parent, rng: np.random.Generator) -> Child:
+        """Makes one child."""
+        (child,) = self.children([parent], rng)
+        return child
+
+    def check_parents(self, programs: Sequence[str]) -> None:  # noqa: B027 - most operators read any program
+        """Before a run begins: raises ElmError when the operator could read none of ``programs``."""
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:  # noqa: B027 - most operators do not learn
+        """Told after each iteration what became of this operator's children, in their order."""
+
+    def state(self) -> dict[str, Any]:
+        """What the operator has learnt, as JSON can hold it; part of every checkpoint."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Takes back what ``state`` gave."""
+
+    def close(self) -> None:  # noqa: B027
+        """Gives back processes and connections; the operator may be used again."""
 
 
-@runtime_checkable
-class ParentReader(Protocol):
-    """An operator that cannot read every program, and says so before a run begins."""
-
-    def check_parents(self, programs: Sequence[str]) -> None:
-        """Raises ElmError when it could read none of ``programs``."""
-        ...
-
-
-@runtime_checkable
-class LazyMutationOperator(MutationOperator, Protocol):
-    """An operator that makes its children one by one: the first can be evaluated while the next are made."""
-
-    def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
-        """Makes the children that ``mutate`` makes, each when it is asked for."""
-        ...
+def parents_of(programs: Sequence[str]) -> list[Parent]:
+    """Parents that are nothing but their programs, outside of a run."""
+    return [Parent(program) for program in programs]
 
 
 def draw_message(rng: np.random.Generator) -> str:

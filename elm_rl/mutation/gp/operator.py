@@ -24,7 +24,15 @@ from elm_rl.mutation.gp import constants, expressions, parts, statements
 from elm_rl.mutation.gp.program_lines import Program, ProgramReader
 from elm_rl.mutation.gp.program_tree import ProgramTextError
 from elm_rl.mutation.gp.program_view import ProgramView
-from elm_rl.mutation.operator import FUNCTION_MESSAGE, PARAMETERS_MESSAGE, SMALL_MESSAGE, Child, draw_message
+from elm_rl.mutation.operator import (
+    FUNCTION_MESSAGE,
+    PARAMETERS_MESSAGE,
+    SMALL_MESSAGE,
+    Child,
+    MutationOperator,
+    Parent,
+    draw_message,
+)
 
 Edit = Callable[[ProgramView, np.random.Generator], bool]
 
@@ -82,7 +90,7 @@ def _bounds(message: str, crowded: float) -> list[float]:
     return list(accumulate(odds * (crowded if edit in _GROWING else 1.0) for edit, odds in EDITS[message]))
 
 
-class GPMutation:
+class GPMutation(MutationOperator):
     """Mutates programs by random edits of their syntax trees. An operator serves one thread at a time.
 
     Args:
@@ -126,23 +134,19 @@ class GPMutation:
         self.__dict__.update(state)
         self._reader = ProgramReader(self._lines)  # what was remembered stays where it was
 
-    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
-        """Makes one child per parent.
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        """Makes one child per parent, each when it is asked for.
 
         Args:
             parents: Admitted programs (they are parsed on the host, after their size and nesting were capped).
             rng: Source of all randomness.
 
-        Returns:
+        Yields:
             One child per parent, in order. A parent that is too long, too deeply nested or cannot be edited gives a
-            failed child (``program=None, applied=False``).
+            failed child (``program=None``).
         """
-        return list(self.children(parents, rng))
-
-    def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
-        """Makes the children that ``mutate`` makes, each when it is asked for."""
         for parent in parents:
-            yield self._child(parent, rng)
+            yield self._child(parent.program, rng)
 
     def _child(self, parent: str, rng: np.random.Generator) -> Child:
         message = draw_message(rng)
@@ -159,7 +163,7 @@ class GPMutation:
                 program.release()
             if text != parent:
                 return Child(text, self.name, message)
-        return Child(None, self.name, message, applied=False)
+        return Child(None, self.name, message)
 
     def _edit(self, program: Program, message: str, rng: np.random.Generator) -> bool:
         edits = 1

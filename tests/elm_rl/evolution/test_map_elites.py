@@ -16,7 +16,7 @@ from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolu
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.evolution.state import rebuild_archives
 from elm_rl.mutation.gp.operator import GPMutation
-from elm_rl.mutation.operator import COMMIT_MESSAGES, Child
+from elm_rl.mutation.operator import COMMIT_MESSAGES, Child, MutationOperator, Parent
 from elm_rl.runs.run_directory import read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
@@ -145,7 +145,7 @@ class ToyEvaluator:
         return Evaluation(fitness, fitness, height, width, mass, design)
 
 
-class ToyOperator:
+class ToyOperator(MutationOperator):
     """Makes every child by one function of (parent, rng), and remembers the parents it was shown."""
 
     def __init__(self, make: Callable[[str, np.random.Generator], str | None], name: str = "toy") -> None:
@@ -153,10 +153,10 @@ class ToyOperator:
         self.make = make
         self.parents: list[str] = []
 
-    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
-        self.parents += parents
-        programs = [self.make(parent, rng) for parent in parents]
-        return [Child(program, self.name, "why", "- a\n+ b", program is not None) for program in programs]
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        self.parents += [parent.program for parent in parents]
+        programs = [self.make(parent.program, rng) for parent in parents]
+        return iter([Child(program, self.name, "why", "- a\n+ b") for program in programs])
 
 
 def anywhere(parent: str, rng: np.random.Generator) -> str:
@@ -195,8 +195,8 @@ def test_thousands_of_improvements_rebuild_to_the_last_bit(tmp_path: Path) -> No
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_operator_that_miscounts_its_children_is_named(tmp_path: Path, count: int) -> None:
     class Miscounting(ToyOperator):
-        def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
-            return super().mutate([*parents, *parents][:count], rng)
+        def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+            return super().children([*parents, *parents][:count], rng)
 
     with pytest.raises(ElmError, match=rf"'toy' gave {count} children of 4 parents; expected one of each"):
         evolve(toy_config(tmp_path, batch_size=4), Miscounting(anywhere))
@@ -395,9 +395,9 @@ def test_tensorboard_shows_each_iteration_once_even_after_a_resume(tmp_path):
 class LazyToyOperator(ToyOperator):
     """Makes its children when they are asked for."""
 
-    def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
         for parent in parents:
-            yield from self.mutate([parent], rng)
+            yield from super().children([parent], rng)
 
 
 def test_an_operator_that_makes_children_one_by_one_gives_the_same_run(tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_an_operator_that_makes_children_one_by_one_gives_the_same_run(tmp_path:
 @pytest.mark.parametrize("change", [-1, 1])
 def test_an_operator_that_makes_children_one_by_one_is_counted_too(tmp_path: Path, change: int) -> None:
     class Miscounting(LazyToyOperator):
-        def children(self, parents: Sequence[str], rng: np.random.Generator) -> Iterator[Child]:
+        def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
             return super().children([*parents, *parents][: len(parents) + change], rng)
 
     with pytest.raises(ElmError, match=rf"'toy' gave {16 + change} children of 16 parents"):

@@ -26,7 +26,7 @@ import pytest
 
 from elm_rl.errors import ElmError
 from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution, run_evolve
-from elm_rl.mutation.operator import Child
+from elm_rl.mutation.operator import Child, MutationOperator, Parent
 from elm_rl.runs.checkpoint import AppendLog, load_checkpoint
 from elm_rl.runs.run_directory import can_resume, read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, EvaluationError
@@ -53,14 +53,15 @@ class ToyEvaluator:
         return Evaluation(fitness, fitness, height, width, mass, design)
 
 
-class ToyOperator:
+class ToyOperator(MutationOperator):
     """Puts a number behind the program, drawn from so few that walkers come again."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def mutate(self, parents: Sequence[str], rng: np.random.Generator) -> list[Child]:
-        return [Child(f"{parent.split('#')[0]}# {rng.integers(300)}", self.name, "count") for parent in parents]
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        for parent in parents:
+            yield Child(f"{parent.program.split('#')[0]}# {rng.integers(300)}", self.name, "count")
 
 
 def toy_run(folder: Path) -> EvolutionResult:

@@ -16,9 +16,9 @@ import pytest
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.mutation.background import CHUNK, FEWEST, BackgroundMutation
 from elm_rl.mutation.gp.operator import GPMutation
-from elm_rl.mutation.operator import Child, LazyMutationOperator
+from elm_rl.mutation.operator import Child, MutationOperator, Parent, parents_of
 
-PARENTS = [load_seed(name) for name in SEED_NAMES] * (FEWEST // len(SEED_NAMES) + 3)
+PARENTS = parents_of([load_seed(name) for name in SEED_NAMES]) * (FEWEST // len(SEED_NAMES) + 3)
 needs_cores = pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one core there is no process")
 
 
@@ -29,14 +29,13 @@ def background() -> Iterator[BackgroundMutation]:
     operator.close()
 
 
-def children_and_next_number(operator: LazyMutationOperator, parents: list[str]) -> tuple[list[Child], float]:
+def children_and_next_number(operator: MutationOperator, parents: list[Parent]) -> tuple[list[Child], float]:
     rng = np.random.default_rng(3)
     return list(operator.children(parents, rng)), rng.random()
 
 
 @needs_cores
 def test_children_and_random_numbers_are_those_of_the_operator(background):
-    assert isinstance(background, LazyMutationOperator)
     assert background.name == "gp"
     for parents in (PARENTS, PARENTS[: FEWEST - 1], PARENTS[:FEWEST], [], PARENTS):
         expected = children_and_next_number(GPMutation(), parents)
@@ -75,8 +74,9 @@ import numpy as np
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.mutation.background import FEWEST, BackgroundMutation
 from elm_rl.mutation.gp.operator import GPMutation
+from elm_rl.mutation.operator import parents_of
 operator = BackgroundMutation(GPMutation())
-operator.mutate([load_seed("square")] * FEWEST, np.random.default_rng(0))
+operator.mutate(parents_of([load_seed("square")] * FEWEST), np.random.default_rng(0))
 print(*operator._executor._processes, flush=True)
 time.sleep(600)
 """

@@ -30,7 +30,7 @@ from elm_rl.models.sampling import end_ids, sample_answers
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.mutation.examples import encode_prompt
 from elm_rl.mutation.language_model import LanguageModelMutation
-from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG
+from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG, parents_of
 from sodarace_gym.evaluation import Evaluator
 
 PARENT = "def make_walker():\n    size = 1\n    return size\n"
@@ -86,10 +86,10 @@ def test_a_model_without_cache_and_a_tokenizer_without_end_token_write_children(
     training = TrainConfig(batch_size=3, max_steps=120, learning_rate=1e-2)
     train_causal_lm(model, tokenizer, examples, tmp_path, training)
     operator = LanguageModelMutation(tmp_path, temperature=0.0, max_new_tokens=len(answer) + 10)
-    children = operator.mutate([PARENT] * 3, np.random.default_rng(0))
+    children = operator.mutate(parents_of([PARENT] * 3), np.random.default_rng(0))
     assert [(child.program, child.applied) for child in children] == [(CHILD, True)] * 3
     short = LanguageModelMutation(tmp_path, temperature=0.0, max_new_tokens=4).mutate(
-        [PARENT], np.random.default_rng(0)
+        parents_of([PARENT]), np.random.default_rng(0)
     )
     assert (short[0].program, short[0].applied, short[0].failure) == (None, False, CUT)
 
@@ -146,7 +146,7 @@ def test_answers_are_not_cut_at_the_length_of_our_own_programs(tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("elm_rl.mutation.language_model.sample_answers", sample)
         with pytest.raises(InterruptedError):
-            operator.mutate([load_seed("square")], np.random.default_rng(0))
+            operator.mutate(parents_of([load_seed("square")]), np.random.default_rng(0))
     assert seen[0] > len(load_seed("square"))
 
 
@@ -180,7 +180,7 @@ def test_a_run_counts_what_was_cut_and_what_could_not_be_read(tmp_path: Path) ->
     tokenizer = bare_tokenizer(eos_token="<end>")
     model = saved(gpt2(len(tokenizer), 2048), tokenizer, tmp_path / "model")
     operator = LanguageModelMutation(model, max_new_tokens=3)
-    (child,) = operator.mutate(["x = 1\n" * 900], np.random.default_rng(0))
+    (child,) = operator.mutate(parents_of(["x = 1\n" * 900]), np.random.default_rng(0))
     assert (child.applied, child.failure) == (False, TOO_LONG)
     with pytest.raises(ElmError, match="reads 2048 tokens"):
         operator.check_parents(["x = 1\n" * 900])

@@ -30,7 +30,7 @@ from elm_rl.mutation.examples import (
 )
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.language_model import MUTATION_FILE, LanguageModelMutation
-from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE
+from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE, parents_of
 from elm_rl.mutation.patch import PatchError
 from elm_rl.mutation.training import (
     MutationModelConfig,
@@ -46,7 +46,7 @@ def triples() -> list[MutationExample]:
     rng, examples = np.random.default_rng(0), []
     for name in ("square", "cppn_fixed"):
         parent = load_seed(name)
-        for i, child in enumerate(GPMutation().mutate([parent] * 40, rng)):
+        for i, child in enumerate(GPMutation().mutate(parents_of([parent] * 40), rng)):
             assert child.program is not None
             examples.append(MutationExample(parent, child.message, child.program, f"0/{name}/{i % 4}"))
     return examples
@@ -93,11 +93,11 @@ def test_the_same_generator_gives_the_same_children_and_touches_no_global_state(
     parents = [load_seed("square"), load_seed("cppn_fixed"), load_seed("square")]
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    first = operator.mutate(parents, np.random.default_rng(1))
+    first = operator.mutate(parents_of(parents), np.random.default_rng(1))
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(5)
-    assert operator.mutate(parents, np.random.default_rng(1)) == first
-    assert operator.mutate(parents, np.random.default_rng(2)) != first
+    assert operator.mutate(parents_of(parents), np.random.default_rng(1)) == first
+    assert operator.mutate(parents_of(parents), np.random.default_rng(2)) != first
     assert len(first) == 3
     for child in first:
         assert child.operator == operator.name
@@ -117,7 +117,7 @@ def test_an_example_learnt_by_heart_comes_back_in_every_format(triples: list[Mut
         train_mutation_model([example] * 2, folder, config)
         operator = LanguageModelMutation(folder, temperature=0.0)
         assert operator.format == format
-        children = operator.mutate([example.parent] * 8, np.random.default_rng(0))
+        children = operator.mutate(parents_of([example.parent] * 8), np.random.default_rng(0))
         learnt = [child for child in children if child.message == SMALL_MESSAGE]
         assert learnt
         for child in learnt:
@@ -139,7 +139,7 @@ def test_answers_become_children_or_failures(
     monkeypatch.setattr(language_model, "sample_answers", sample)
     # A parent that does not fit the model's context is never asked about, and keeps its place.
     parents = [example.parent, "x = 1\n" * 300, example.parent, example.parent]
-    good, long, bad, empty = operator.mutate(parents, np.random.default_rng(0))
+    good, long, bad, empty = operator.mutate(parents_of(parents), np.random.default_rng(0))
     assert (good.program, good.applied, good.diff) == (example.child, True, answers[0])
     assert (long.program, long.applied, long.diff) == (None, False, None)
     assert (bad.program, bad.applied, bad.diff) == (None, False, "no block at all")
@@ -160,7 +160,7 @@ def test_a_model_of_others_is_asked_in_plain_text(
         return [Completion(ids, False) for _ in prompts]
 
     monkeypatch.setattr(language_model, "sample_answers", sample)
-    (child,) = operator.mutate([triples[0].parent], np.random.default_rng(0))
+    (child,) = operator.mutate(parents_of([triples[0].parent]), np.random.default_rng(0))
     assert operator.format == "whole"
     assert child.program == "x = 1\n"
     assert f"```python\n{triples[0].parent}```" in seen[0]

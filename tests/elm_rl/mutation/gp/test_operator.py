@@ -24,7 +24,7 @@ from elm_rl.mutation.gp.program_tree import (
     write_program,
 )
 from elm_rl.mutation.gp.program_view import ProgramView
-from elm_rl.mutation.operator import COMMIT_MESSAGES, FUNCTION_MESSAGE, PARAMETERS_MESSAGE, SMALL_MESSAGE
+from elm_rl.mutation.operator import COMMIT_MESSAGES, FUNCTION_MESSAGE, PARAMETERS_MESSAGE, SMALL_MESSAGE, parents_of
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.programs.program import compile_program
 from sodarace_gym.walkers.walker import WalkerDesign
@@ -83,7 +83,7 @@ def test_most_children_are_valid_walkers_that_differ_from_their_parents() -> Non
     counts: Counter[str] = Counter()
     for _ in range(3):  # three generations, because mutated programs are harder to keep valid than seeds
         designs = [design_of(parent) for parent in parents]
-        children = operator.mutate(parents, rng)
+        children = operator.mutate(parents_of(parents), rng)
         for i, child in enumerate(children):
             assert child.program is not None
             design = design_of(child.program)
@@ -95,10 +95,10 @@ def test_most_children_are_valid_walkers_that_differ_from_their_parents() -> Non
 
 def test_children_depend_on_the_generator_alone() -> None:
     parents = [load_seed(name) for name in SEED_NAMES] * 5
-    first = GPMutation().mutate(parents, np.random.default_rng(3))
+    first = GPMutation().mutate(parents_of(parents), np.random.default_rng(3))
     np.random.seed(99)  # noqa: NPY002 - the global state must not matter
-    again = GPMutation().mutate(parents, np.random.default_rng(3))
-    other = GPMutation().mutate(parents, np.random.default_rng(4))
+    again = GPMutation().mutate(parents_of(parents), np.random.default_rng(3))
+    other = GPMutation().mutate(parents_of(parents), np.random.default_rng(4))
     assert first == again
     assert first != other
 
@@ -107,7 +107,7 @@ def test_long_chains_of_mutations_stay_parseable_short_and_in_one_layout() -> No
     operator, rng = GPMutation(), np.random.default_rng(1)
     programs = [load_seed(name) for name in SEED_NAMES] + [normalise_program(RICH)]
     for _ in range(40):
-        children = operator.mutate(programs, rng)
+        children = operator.mutate(parents_of(programs), rng)
         for i, child in enumerate(children):
             if child.program is None:
                 assert not child.applied
@@ -122,7 +122,7 @@ def test_long_chains_of_mutations_stay_parseable_short_and_in_one_layout() -> No
 
 def test_messages_have_the_odds_of_the_paper_and_say_what_was_changed() -> None:
     parent = normalise_program(RICH)
-    children = GPMutation().mutate([parent] * 400, np.random.default_rng(2))
+    children = GPMutation().mutate(parents_of([parent] * 400), np.random.default_rng(2))
     counts = Counter(child.message for child in children)
     assert set(counts) == {message for message, _ in COMMIT_MESSAGES}
     for message, odds in COMMIT_MESSAGES:
@@ -157,7 +157,7 @@ def test_every_edit_changes_a_program_or_says_that_it_did_not(message: str, plac
 
 
 def test_children_of_one_parent_are_many() -> None:
-    children = GPMutation().mutate([load_seed("radial")] * 200, np.random.default_rng(7))
+    children = GPMutation().mutate(parents_of([load_seed("radial")] * 200), np.random.default_rng(7))
     assert len({child.program for child in children}) > 150
 
 
@@ -166,7 +166,7 @@ def test_walkers_grow() -> None:
     operator, rng = GPMutation(), np.random.default_rng(11)
     programs = [load_seed("square")] * 24
     for _ in range(12):
-        children = operator.mutate(programs, rng)
+        children = operator.mutate(parents_of(programs), rng)
         programs = [
             child.program if child.program is not None and design_of(child.program) else parent
             for parent, child in zip(programs, children, strict=True)
@@ -216,7 +216,7 @@ def test_deep_or_long_programs_are_refused_before_the_parser_sees_them(
     monkeypatch.setattr(program_tree.ast, "parse", parser)
     with pytest.raises(ProgramTextError):
         check_program_text(program)
-    (child,) = GPMutation().mutate([program], np.random.default_rng(0))
+    (child,) = GPMutation().mutate(parents_of([program]), np.random.default_rng(0))
     assert child.program is None
     assert not child.applied
 
@@ -229,7 +229,7 @@ def test_brackets_in_strings_and_comments_do_not_count() -> None:
 
 @pytest.mark.parametrize("program", ["", "\n\n", "def (", "x = 08", "return 1 +", "pass"])
 def test_a_parent_without_anything_to_change_gives_a_failed_child(program: str) -> None:
-    (child,) = GPMutation().mutate([program], np.random.default_rng(0))
+    (child,) = GPMutation().mutate(parents_of([program]), np.random.default_rng(0))
     assert child.program is None
     assert not child.applied
 
@@ -237,7 +237,7 @@ def test_a_parent_without_anything_to_change_gives_a_failed_child(program: str) 
 def test_no_program_raises_whatever_it_is() -> None:
     programs = [path.read_bytes().decode("utf-8", "replace") for path in sorted(HOSTILE.glob("*.py"))]
     assert len(programs) > 50
-    children = GPMutation().mutate(programs, np.random.default_rng(0))
+    children = GPMutation().mutate(parents_of(programs), np.random.default_rng(0))
     assert len(children) == len(programs)
     for child in children:
         if child.program is not None:

@@ -14,7 +14,7 @@ from elm_rl.mutation.gp.operator import EDITS, GPMutation
 from elm_rl.mutation.gp.program_lines import ProgramReader
 from elm_rl.mutation.gp.program_tree import ProgramTextError, normalise_program, parse_program, write_program
 from elm_rl.mutation.gp.program_view import ProgramView
-from elm_rl.mutation.operator import Child
+from elm_rl.mutation.operator import Child, parents_of
 from sodarace_gym.walkers import load_walker
 
 HOSTILE = Path(__file__).resolve().parents[3] / "sodarace_gym" / "programs" / "hostile_programs"
@@ -118,7 +118,7 @@ def test_no_edit_spoils_what_is_remembered() -> None:
 def chain(operator: GPMutation, parents: list[str], generations: int) -> list[Child]:
     rng, children = np.random.default_rng(2), []
     for _ in range(generations):
-        born = operator.mutate(parents, rng)
+        born = operator.mutate(parents_of(parents), rng)
         children += born
         parents = [child.program or parent for child, parent in zip(born, parents, strict=True)]
     return children
