@@ -35,10 +35,11 @@ def continue_run(
     config = EvolveConfig(
         out=copy,
         seeds=tuple(stored["seeds"]),
-        terrain=stored["terrain"],
+        terrains=tuple(stored["terrains"]),
         iterations=done + iterations,
         batch_size=stored["batch_size"],
         operators=(source,),
+        shares=(1.0,),
         duration=stored["duration"],
         seed=stored["seed"],
     )

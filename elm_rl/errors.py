@@ -13,3 +13,7 @@ class ElmError(RuntimeError):
 
 class ConfigError(ElmError, ValueError):
     """A setting is out of range or contradicts another; the sentence names it and what is allowed."""
+
+
+class BudgetSpent(ElmError):
+    """A budget of an operator (tokens or money) is spent: the run ends here and can be resumed with a larger one."""

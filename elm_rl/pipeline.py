@@ -194,7 +194,7 @@ def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
                 **{
                     **first.__dict__,
                     "iterations": scale.gp_iterations + scale.mixed_iterations,
-                    "operators": ("gp", str(model_folder)),
+                    "operators": ("gp", f"model:{model_folder}"),
                     "shares": (1.0 - scale.model_share, scale.model_share),
                 }
             )

@@ -1,114 +1,39 @@
-"""Stage 1: MAP-Elites over walker programs, one archive a seed, with any mix of mutation operators side by side.
+"""Stage 1: MAP-Elites over walker programs, one archive a seed and terrain, with any mix of mutation operators.
 
-An iteration is one batch of children: parents are drawn uniformly from the elites of each archive in turn, operators
-are drawn by their share, the children are evaluated together, and what is valid and new is offered to the archive of
-its parent, in order. A run can be killed at any moment and resumed, and one that is done can go on with more iterations
-and other operators (a new *phase*): that is how a mutation model trained on the first phase joins in.
+An iteration is one batch of children: parents are drawn uniformly from the elites of each archive in turn, operators are drawn
+by their share, the children are evaluated together, and what is valid and new is offered to the archive of its parent, in
+order. A run can be killed at any moment and resumed, and one that is done can go on with more iterations and other operators (a
+new *phase*): that is how a mutation model trained on the first phase joins in.
 """
 
 from __future__ import annotations
 
 import gc
-import os
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ribs.archives import GridArchive
 from tqdm import tqdm
 
-from elm_rl.errors import ConfigError, ElmError
-from elm_rl.evolution.brood import Birth, Brood
-from elm_rl.evolution.seeds import SEED_NAMES, load_seed
-from elm_rl.evolution.state import COUNTS, EvolutionState, operator_figures
-from elm_rl.mutation.background import BackgroundMutation
+from elm_rl.errors import BudgetSpent, ConfigError, ElmError
+from elm_rl.evolution.breeding import Birth, Breeding
+from elm_rl.evolution.children_log import read_children
+from elm_rl.evolution.planting import archive_terrains, plant, planted_programs
+from elm_rl.evolution.selection import select
+from elm_rl.evolution.settings import MAY_CHANGE, EvolveConfig
+from elm_rl.evolution.state import COUNTS, EvolutionState, new_counts, operator_figures
 from elm_rl.mutation.operator import MutationOperator
-from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
+from elm_rl.mutation.specs import make_operators, read_specs
+from elm_rl.runs.run_directory import SUMMARY_FILE, check_place, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog
 from sodarace_gym.evaluation import Evaluation, Evaluator
-from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
-from sodarace_gym.terrains.making import make_terrain
-from sodarace_gym.terrains.terrain import Terrain
 
-# A resumed run may set these anew. Operators, shares and iterations have their own rule: see _enter_phase.
-_MAY_CHANGE = ("iterations", "operators", "shares", "checkpoint_every", "n_jobs", "out", "resume", "progress")
-
-
-@dataclass(frozen=True)
-class EvolveConfig:
-    """Evolves walkers on one terrain from the hand-written seeds.
-
-    Attributes:
-        out: Folder of the run; must be new or empty unless resuming.
-        seeds: Seed programs; each has an archive of its own.
-        terrain: Terrain that the walkers are scored on.
-        iterations: Iterations in all, those of a resumed run included.
-        batch_size: Children an iteration, over all archives together.
-        operators: What mutates: "gp", or the folder or hub name of a mutation model.
-        shares: Share of the children that each operator makes; equal shares when left out.
-        duration: Simulated seconds a walker is scored for.
-        seed: Seed of every random choice; the same seed gives the same run, whatever n_jobs.
-        checkpoint_every: Iterations between checkpoints; a killed run loses at most so many.
-        n_jobs: Threads that evaluate; -1 for one a core.
-        resume: Continue the run in the folder.
-        progress: Show a progress bar.
-
-    Raises:
-        ConfigError: a setting is out of range.
-    """
-
-    out: Path
-    seeds: tuple[str, ...] = SEED_NAMES
-    terrain: str = "Flat"
-    iterations: int = 200
-    batch_size: int = 256
-    operators: tuple[str, ...] = ("gp",)
-    shares: tuple[float, ...] = ()
-    duration: float = 10.0
-    seed: int = 0
-    checkpoint_every: int = 1
-    n_jobs: int = -1
-    resume: bool = False
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        take_paths(self)
-        _one_of("seeds", self.seeds, SEED_NAMES)
-        _one_of("terrain", (self.terrain,), ALL_TERRAIN_NAMES)
-        for name in ("seeds", "operators"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ConfigError(f"{name} is {list(values)}; expected one or more names, each once.")
-        for name, low in (("iterations", 0), ("batch_size", 1), ("checkpoint_every", 1), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
-        if not 0 < self.duration < float("inf"):
-            raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
-        if self.shares and (len(self.shares) != len(self.operators) or not all(0 < s < 1e9 for s in self.shares)):
-            raise ConfigError(
-                f"shares is {list(self.shares)}; expected one number above 0 for each of the {len(self.operators)} "
-                "operators, or none for equal shares."
-            )
-
-    def normalised_shares(self) -> list[float]:
-        """One share an operator, summing to 1."""
-        shares = np.array(self.shares or [1.0] * len(self.operators), dtype=np.float64)
-        return [float(share) for share in shares / shares.sum()]
-
-
-def _one_of(name: str, values: Sequence[str], allowed: Sequence[str]) -> None:
-    for value in values:
-        if value not in allowed:
-            raise ConfigError(f"{name} has {value!r}; expected one of {', '.join(allowed)}.")
+__all__ = ["EvolutionResult", "EvolveConfig", "make_operators", "run_evolution", "run_evolve"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +41,7 @@ class EvolutionResult:
     """What a run has come to.
 
     Attributes:
-        archives: One pyribs archive a seed; fields solution (program text), objective, measures, id (of the record).
+        archives: The pyribs archives by name; fields solution (program text), objective, measures, id (of the record).
         summary: What ``summary.json`` holds.
         out: The run directory.
     """
@@ -136,30 +61,25 @@ def run_evolve(config: EvolveConfig) -> dict[str, Any]:
         ElmError: wrong settings, a model that cannot be loaded, a folder that cannot be used, a full disk.
     """
     # Before the folder is touched: a wrong name should leave nothing behind.
+    check_place(config.out, resume=config.resume)
+    planted_programs(config)
     operators = make_operators(config.operators, background=config.n_jobs != 1)
-    with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
+    with (
+        closing(_All(operators)),
+        Evaluator(n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness) as evaluator,
+    ):
         return run_evolution(config, operators, evaluator, resume=config.resume).summary
 
 
-def make_operators(names: Sequence[str], background: bool = True) -> list[MutationOperator]:
-    """Builds "gp", or loads a mutation model by folder or hub name.
+@dataclass(frozen=True)
+class _All:
+    """Operators that are closed together."""
 
-    Args:
-        names: What to build.
-        background: Whether GP works in a process of its own where there are cores for it; the children are the same.
-    """
-    operators: list[MutationOperator] = []
-    for name in names:
-        if name == "gp":
-            from elm_rl.mutation.gp.operator import GPMutation
+    operators: Sequence[MutationOperator]
 
-            operators.append(BackgroundMutation(GPMutation()) if background else GPMutation())
-        else:
-            # Imported when asked for: evolution by GP alone should not wait for torch.
-            from elm_rl.mutation.language_model import LanguageModelMutation
-
-            operators.append(LanguageModelMutation(name))
-    return operators
+    def close(self) -> None:
+        for operator in self.operators:
+            operator.close()
 
 
 def run_evolution(
@@ -171,9 +91,9 @@ def run_evolution(
     that are done already, it changes nothing. So a pipeline that was killed can make all its calls again with resume.
 
     Args:
-        config: the settings; those of a resumed run must be what it began with, except as `_MAY_CHANGE` says.
+        config: the settings; those of a resumed run must be what it began with, except as `MAY_CHANGE` says.
         operators: one for each of `config.operators`, in that order, with distinct names.
-        evaluator: scores the children, with the simulated duration of the config.
+        evaluator: scores the children, with the simulated duration and the robustness of the config.
         resume: continue the run in `config.out`.
 
     Returns:
@@ -183,29 +103,31 @@ def run_evolution(
         ElmError: a folder that cannot be used or that another process writes to, other operators before a phase is done,
             an operator that reads none of the seeds or does not give one child a parent, a full disk.
     """
+    specs = read_specs(config.operators)
     names = [operator.name for operator in operators]
-    if len(names) != len(config.operators) or len(set(names)) != len(names):
+    if len(names) != len(specs) or len(set(names)) != len(names):
         raise ConfigError(
             f"operators are named {names}; expected one for each of {list(config.operators)}, with distinct names."
         )
-    terrain = make_terrain(config.terrain)
-    seeds = {name: load_seed(name) for name in config.seeds}
+    programs = planted_programs(config)
     for operator in operators:
-        operator.check_parents(list(seeds.values()))
+        operator.check_parents([program for _, program in programs])
+    terrains = config.made_terrains()
     with (
-        opened_run(config.out, config, resume=resume, may_change=_MAY_CHANGE) as resuming,
-        EvolutionState(config.out, config.seeds, config.seed) as state,
+        opened_run(config.out, config, resume=resume, may_change=MAY_CHANGE) as resuming,
+        EvolutionState(config.out, archive_terrains(config, programs)) as state,
         _settled_memory(),
     ):
         started = resuming and state.load()
-        if _enter_phase(state, config, names):
+        sources = [spec.with_source_below(config.out) or spec.kind for spec in specs]
+        if _enter_phase(state, config, names, sources):
             write_config(config.out, config)
         if not started:
-            _plant(state, seeds, evaluator, terrain)
-        _iterate(state, config, operators, evaluator, terrain)
-        summary = {"terrain": config.terrain, "seed": config.seed, **state.summary()}
+            plant(state, programs, config, evaluator, terrains)
+        reason = _iterate(state, config, operators, evaluator)
+        summary = {"terrains": list(config.terrains), "seed": config.seed, "stopped": reason, **state.summary()}
         write_json(config.out / SUMMARY_FILE, summary)
-        return EvolutionResult(state.archives, summary, config.out)
+        return EvolutionResult(state.maps.archives, summary, config.out)
 
 
 @contextmanager
@@ -218,7 +140,7 @@ def _settled_memory() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _enter_phase(state: EvolutionState, config: EvolveConfig, names: Sequence[str]) -> bool:
+def _enter_phase(state: EvolutionState, config: EvolveConfig, names: Sequence[str], sources: Sequence[str]) -> bool:
     """Finds or begins the phase that the config asks for.
 
     Returns:
@@ -227,12 +149,7 @@ def _enter_phase(state: EvolutionState, config: EvolveConfig, names: Sequence[st
     Raises:
         ElmError: they were, or the unfinished part is being, done with other operators.
     """
-    # A model folder is noted as seen from the run, so that the two may be moved together.
-    sources = [
-        os.path.relpath(Path(source).resolve(), config.out.resolve()) if Path(source).exists() else source
-        for source in config.operators
-    ]
-    asked = {"operators": list(names), "sources": sources, "shares": config.normalised_shares()}
+    asked = {"operators": list(names), "sources": list(sources), "shares": config.fixed_shares()}
     done = state.iteration
     ended = [phase for phase in state.phases if config.iterations <= min(done, phase["last_iteration"])]
     phase = ended[0] if ended else state.phases[-1] if state.phases else None
@@ -249,57 +166,83 @@ def _enter_phase(state: EvolutionState, config: EvolveConfig, names: Sequence[st
     if phase is not None and all(phase[setting] == value for setting, value in asked.items()):
         phase["last_iteration"] = config.iterations
     else:
-        counts = {name: dict.fromkeys(COUNTS, 0) for name in names}
+        counts = {name: new_counts() for name in names}
         first = done + 1
         state.phases.append({"first_iteration": first, "last_iteration": config.iterations, **asked, "counts": counts})
+        state.enter_operators(names)
     return True
 
 
-def _plant(state: EvolutionState, seeds: dict[str, str], evaluator: Evaluator, terrain: Terrain) -> None:
-    """Puts each seed into its archive, as iteration 0."""
-    for (name, program), evaluation in zip(
-        seeds.items(), evaluator.evaluate(list(seeds.values()), terrain), strict=True
-    ):
-        if evaluation.error is not None or evaluation.design is None:
-            raise ElmError(
-                f"The seed program '{name}' cannot be scored: {evaluation.error}; correct it or leave it out."
-            )
-        state.is_new(evaluation.design)
-        state.admit(name, program, evaluation, parent=None, operator="seed", message="", diff=None)
-    state.evaluations += len(seeds)
-    state.write_iteration({"iteration": 0, "phase": 1, "evaluations": state.evaluations, **state.figures()})
-    state.save()
+def _stop_reason(state: EvolutionState, config: EvolveConfig) -> str | None:
+    """Why a run ends before the next iteration; None if it does not."""
+    if config.max_evaluations is not None and state.evaluations >= config.max_evaluations:
+        return f"{state.evaluations} programs are evaluated (max_evaluations)"
+    if config.max_seconds is not None and state.seconds >= config.max_seconds:
+        return f"{state.seconds:.0f} seconds have passed (max_seconds)"
+    if config.target_qd is not None or config.target_best is not None:
+        figures = state.figures()
+        if config.target_qd is not None and figures["qd_score"] >= config.target_qd:
+            return f"the QD score is {figures['qd_score']:.1f} (target_qd)"
+        if config.target_best is not None and figures["best"] >= config.target_best:
+            return f"the best walker has come {figures['best']:.1f} far (target_best)"
+    return "all iterations are done" if state.iteration >= config.iterations else None
 
 
 def _iterate(
-    state: EvolutionState,
-    config: EvolveConfig,
-    operators: Sequence[MutationOperator],
-    evaluator: Evaluator,
-    terrain: Terrain,
-) -> None:
-    shares = config.normalised_shares()
-    total = max(config.iterations, state.iteration)
-    if state.iteration >= config.iterations:
-        return
-    bar = tqdm(total=total, initial=state.iteration, desc="evolve", unit="it", disable=not config.progress)
-    with bar, closing(ScalarLog(config.out, resume_at=state.iteration + 1)) as scalars:
-        while state.iteration < config.iterations:
+    state: EvolutionState, config: EvolveConfig, operators: Sequence[MutationOperator], evaluator: Evaluator
+) -> str:
+    """Does one iteration after another; returns why it ended."""
+    if (reason := _stop_reason(state, config)) is not None:
+        return reason
+    terrains = config.made_terrains()
+    grounds = list(terrains)
+    with ExitStack() as stack:
+        for operator in operators:
+            operator.open(config.out, config.replay)
+        bar = stack.enter_context(
+            tqdm(
+                total=config.iterations, initial=state.iteration, desc="evolve", unit="it", disable=not config.progress
+            )
+        )
+        scalars = stack.enter_context(closing(ScalarLog(config.out, resume_at=state.iteration + 1)))
+        arrivals = None if config.replay is None else _arrivals(config.replay)
+        breeding = stack.enter_context(
+            Breeding(state, operators, config.seed, config.batch_size, config.fixed_shares(), arrivals)
+        )
+        while (reason := _stop_reason(state, config)) is None:
             start = time.perf_counter()
             state.iteration += 1
-            # Programs are run and walkers walk while the rest of the batch is being bred.
-            brood = Brood(state, config.batch_size, operators, shares)
-            evaluations = evaluator.evaluate(brood.programs(), terrain)
+            if state.pending.plan is None:
+                breeding.prepare(state.iteration, grounds[(state.iteration - 1) % len(grounds)])
+            plan = state.pending.plan
+            assert plan is not None
+            after = state.iteration + 1
+            breeding.prepare(after, grounds[(after - 1) % len(grounds)], begin=after <= config.iterations)
+            births: list[Birth] = []
+            try:
+                # Programs are run and walkers walk while the rest of the batch is being bred.
+                evaluations = _evaluated(breeding.births(plan), births, plan.terrain, evaluator, terrains)
+            except BudgetSpent as spent:
+                state.iteration -= 1  # nothing of it was taken: it is as if the run had been killed before
+                return str(spent)
             evaluated = time.perf_counter()
-            metrics = _select(state, brood.evaluated(evaluations), operators)
-            seconds = time.perf_counter() - start
-            state.seconds += seconds
+            metrics = select(state, config, births, evaluations, operators, evaluator, terrains)
+            end = time.perf_counter()
+            state.seconds += end - start
+            mutate = dict(breeding.seconds)
+            state.pay(config.bandit, mutate, evaluated - start)
+            breeding.seconds = dict.fromkeys(breeding.seconds, 0.0)
             # Apart from this last key, two runs with the same seed write the same lines.
-            mutate = brood.seconds
-            timing = {"seconds": seconds, "mutate": mutate, "evaluate": evaluated - start - mutate}
+            timing = {
+                "seconds": end - start,
+                "mutate": mutate,
+                "evaluate": evaluated - start,
+                "select": end - evaluated,
+            }
             state.write_iteration({**metrics, "timing": timing})
             scalars.write(state.iteration, _scalars(metrics))
-            if state.iteration % config.checkpoint_every == 0 or state.iteration == config.iterations:
+            last = _stop_reason(state, config) is not None
+            if state.iteration % config.checkpoint_every == 0 or last:
                 state.save()
             valid = sum(counts["valid"] for counts in metrics["operators"].values())
             bar.set_postfix(
@@ -307,12 +250,54 @@ def _iterate(
                     "niches": metrics["niches"],
                     "QD": f"{metrics['qd_score']:.0f}",
                     "best": f"{metrics['best']:.1f}",
-                    "valid": f"{valid / config.batch_size:.0%}",
-                    "evals/s": f"{len(evaluations) / seconds:.0f}",
+                    "valid": f"{valid / max(1, len(births)):.0%}",
+                    "evals/s": f"{len(births) / (end - start):.0f}",
                 },
                 refresh=False,
             )
             bar.update()
+    return reason
+
+
+def _evaluated(
+    born: Iterator[Birth],
+    births: list[Birth],
+    terrain: str,
+    evaluator: Evaluator,
+    terrains: Mapping[str, Any],
+) -> list[Evaluation | None]:
+    """Collects the births of an iteration and scores them, each on its parent's terrain, most of them as they are made."""
+    here: list[int] = []
+
+    def programs() -> Iterator[str]:
+        for birth in born:
+            births.append(birth)
+            if birth.child.program is not None and birth.parent.terrain == terrain:
+                here.append(len(births) - 1)
+                yield birth.child.program
+
+    found: dict[int, Evaluation] = {}
+    scored = evaluator.evaluate(programs(), terrains[terrain])
+    found.update(zip(here, scored, strict=True))
+    elsewhere = [
+        number for number, birth in enumerate(births) if birth.child.program is not None and number not in found
+    ]
+    if elsewhere:  # answers of servers to questions of earlier iterations
+        late = evaluator.evaluate(
+            [births[number].child.program or "" for number in elsewhere],
+            [terrains[births[number].parent.terrain] for number in elsewhere],
+        )
+        found.update(zip(elsewhere, late, strict=True))
+    return [found.get(number) for number in range(len(births))]
+
+
+def _arrivals(run: Path) -> dict[int, list[str]]:
+    """Which tickets arrived in which iteration of a run, in order."""
+    arrivals: dict[int, list[str]] = {}
+    for line in read_children(run):
+        if line["ticket"] is not None:
+            arrivals.setdefault(line["iteration"], []).append(line["ticket"])
+    return arrivals
 
 
 def _scalars(metrics: dict[str, Any]) -> list[tuple[str, float]]:
@@ -321,51 +306,5 @@ def _scalars(metrics: dict[str, Any]) -> list[tuple[str, float]]:
     for name, counts in metrics["operators"].items():
         figures = operator_figures(counts)
         scalars += [(f"{name}/{key}_percent", figures[f"{key}_percent"]) for key in COUNTS[1:]]
+        scalars.append((f"{name}/share", metrics["shares"][name]))
     return scalars
-
-
-def _select(
-    state: EvolutionState,
-    brood: Sequence[tuple[Birth, Evaluation | None]],
-    operators: Sequence[MutationOperator],
-) -> dict[str, Any]:
-    """Offers the valid, new children to their archives, in order, and counts; returns the iteration's metrics."""
-    counts = {operator.name: dict.fromkeys(COUNTS, 0) for operator in operators}
-    errors: Counter[str] = Counter()
-    for birth, evaluation in brood:
-        of_operator = counts[birth.operator]
-        of_operator["proposed"] += 1
-        if evaluation is None or birth.child.program is None:
-            errors[birth.child.failure] += 1
-            continue
-        of_operator["applied"] += 1
-        state.evaluations += 1
-        if evaluation.error is not None or evaluation.design is None:
-            errors[evaluation.error.kind if evaluation.error else "no_design"] += 1
-            continue
-        of_operator["valid"] += 1
-        if not state.is_new(evaluation.design):
-            continue
-        of_operator["new"] += 1
-        of_operator["admitted"] += state.admit(
-            birth.archive,
-            birth.child.program,
-            evaluation,
-            parent=birth.parent,
-            operator=birth.operator,
-            message=birth.child.message,
-            diff=birth.child.diff,
-        )
-    state.errors.update(errors)
-    for name, of_operator in counts.items():
-        for count, value in of_operator.items():
-            state.phases[-1]["counts"][name][count] += value
-    return {
-        "iteration": state.iteration,
-        "phase": len(state.phases),
-        "evaluations": state.evaluations,
-        "admitted": state.admitted,
-        **state.figures(),
-        "operators": counts,
-        "errors": dict(sorted(errors.items())),
-    }

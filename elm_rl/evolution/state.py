@@ -1,8 +1,7 @@
 """Everything an evolution run knows: its archives, what it has seen and counted, and how that is saved and restored.
 
-The archives are pyribs' own, one a seed program. They are not saved: `ADMITTED_FILE` lists every admitted program in
-order, and adding them again in that order gives the same archives to the last bit. So a checkpoint is a few hundred
-bytes of counters, random state and log lengths.
+Logs hold what was found (`ADMITTED_FILE`, `CHILDREN_FILE`, `DESIGNS_FILE`, metrics); a checkpoint holds their lengths, some
+counters, and what is under way: who makes which children next.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from ribs.archives import GridArchive
+from typing import Any, NamedTuple
 
 from elm_rl.errors import ElmError
+from elm_rl.evolution.bandit import Bandit
+from elm_rl.evolution.children_log import CHILDREN_FILE, compressed
 from elm_rl.evolution.digest_set import DigestSet
+from elm_rl.evolution.maps import DIMS, MEASURES, Maps, parent_of
+from elm_rl.evolution.pending import Pending
 from elm_rl.runs.checkpoint import CHECKPOINT_FILE, AppendLog, load_checkpoint, save_checkpoint
 from elm_rl.runs.run_directory import ADMITTED_FILE, METRICS_FILE, to_json
 from sodarace_gym.evaluation import Evaluation
@@ -32,101 +31,73 @@ from sodarace_gym.walkers.walker import WalkerDesign
 
 DESIGNS_FILE = "designs.bin"
 
-MEASURES = ("height", "width", "mass")
-"""What spans the map, in this order: walker units, walker units, joint masses."""
-DIMS = (12, 12, 12)
-"""Bins along each measure: 1,728 niches, as in Lehman et al. 2022."""
-RANGES = ((0.0, 24.0), (0.0, 30.0), (0.0, 300.0))
-"""Lowest and highest value of each measure; heavier walkers share the last bin of mass."""
-
 COUNTS = ("proposed", "applied", "valid", "new", "admitted")
 """What is counted of an operator's children; each is a part of the one before. Applied: a program came out. Valid: it
 built a walker that could be scored. New: the run had not seen that walker. Admitted: an archive took it."""
+AMOUNTS = ("gain", "cost", "seconds")
+"""What is added up over an operator's children: gain in QD score, money, and seconds of generating and evaluating them."""
 
 _KEY_BYTES = 16
 
 
-def make_archive() -> GridArchive:
-    """An empty map: program texts as solutions, fitness as objective, (height, width, mass) as measures; record ids."""
-    return GridArchive(
-        solution_dim=(),
-        solution_dtype=object,  # str would silently keep one character
-        dims=DIMS,
-        ranges=RANGES,
-        qd_score_offset=0.0,
-        extra_fields={"id": ((), np.int64)},
-        seed=0,  # never drawn from: parents come from the run's own generator, which a checkpoint can hold
-    )
-
-
-def design_key(design: WalkerDesign) -> bytes:
-    """A digest that two walkers share when they are the same walker, 16 bytes."""
-    digest = hashlib.blake2b(len(design.joints).to_bytes(4, "little"), digest_size=_KEY_BYTES)
+def design_key(design: WalkerDesign, terrain: int = 0) -> bytes:
+    """A digest that two walkers share when they are the same walker on the same of a run's terrains, 16 bytes."""
+    head = len(design.joints).to_bytes(4, "little") + (terrain.to_bytes(4, "little") if terrain else b"")
+    digest = hashlib.blake2b(head, digest_size=_KEY_BYTES)
     digest.update(array("d", chain.from_iterable(design.joints)).tobytes())
     digest.update(array("d", chain.from_iterable(design.muscles)).tobytes())
     return digest.digest()
 
 
-def rebuild_archives(records: Sequence[Mapping[str, Any]], seeds: Sequence[str]) -> dict[str, GridArchive]:
-    """Adds admitted records, in their order, to one new archive a seed.
+class Admission(NamedTuple):
+    """What became of a valid walker that was offered to an archive.
 
-    Args:
-        records: lines of `ADMITTED_FILE`, all of them from the first.
-        seeds: names of the archives.
-
-    Raises:
-        ElmError: a record is not what this version of the archive would have admitted.
+    Attributes:
+        niche: Where it belongs.
+        record: Id of its record; None if it was not taken.
+        gain: What it added to the archive's QD score; 0 if it was not taken.
     """
-    archives = {name: make_archive() for name in seeds}
-    for number, record in enumerate(records):
-        try:
-            fits = record["id"] == number and _add(archives[record["archive"]], record)
-        except (KeyError, TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise ElmError(
-                f"Line {number + 1} of {ADMITTED_FILE} was not written by this version for these seeds; resume with "
-                "the versions in versions.json, or start a new run."
-            )
-    return archives
 
-
-def _add(archive: GridArchive, record: Mapping[str, Any]) -> bool:
-    # One at a time: pyribs compares a batch with the archive before it, and keeps only the best in a niche.
-    measures = [record[name] for name in MEASURES]
-    info = archive.add_single(record["program"], record["fitness"], measures, id=record["id"])
-    return bool(info["status"])
+    niche: int
+    record: int | None
+    gain: float
 
 
 class EvolutionState:
     """The state of one run in one folder; a context manager that closes its logs.
 
     Attributes:
-        archives: one map a seed program, by the seed's name.
-        rng: the generator behind every choice of the run.
+        maps: the archives.
         iteration: iterations done; 0 once the seeds are in.
         evaluations: programs evaluated, seeds included.
-        phases: one dict a phase: its last iteration, its operators, and their `COUNTS`.
+        phases: one dict a phase: its last iteration, its operators, and their `COUNTS` and `AMOUNTS`.
         errors: how often each kind of error stopped a child.
         seconds: time spent, over all resumed parts.
+        bandit: the operators' accounts, for the operators of the current phase.
+        pending: children that are planned or being made.
+        learnt: what the operators have learnt, by their names; see `MutationOperator.state`.
     """
 
-    def __init__(self, folder: Path, seeds: Sequence[str], seed: int) -> None:
+    def __init__(self, folder: Path, terrains: Mapping[str, str]) -> None:
         self.folder = folder
-        self.archives = {name: make_archive() for name in seeds}
-        self.rng = np.random.default_rng(seed)
+        self.maps = Maps(terrains)
         self.iteration = 0
         self.evaluations = 0
         self.phases: list[dict[str, Any]] = []
         self.errors: Counter[str] = Counter()
         self.seconds = 0.0
-        self._best = {name: _fitness_by_niche(archive) for name, archive in self.archives.items()}
+        self.bandit = Bandit([])
+        self.pending = Pending()
+        self.learnt: dict[str, dict[str, Any]] = {}
+        self._latest: Mapping[str, Mapping[str, float]] = {}
+        self._terrain_index = {name: index for index, name in enumerate(dict.fromkeys(terrains.values()))}
         self._roots = array("q")
         self._seed_ids: set[int] = set()
         self._seen = DigestSet()
         self._unwritten: dict[str, list[bytes]] = {ADMITTED_FILE: [], DESIGNS_FILE: []}
+        self._children: list[Mapping[str, Any]] = []
         with ExitStack() as stack:
-            names = (ADMITTED_FILE, DESIGNS_FILE, METRICS_FILE)
+            names = (ADMITTED_FILE, DESIGNS_FILE, CHILDREN_FILE, METRICS_FILE)
             self._logs = {name: stack.enter_context(AppendLog(folder / name)) for name in names}
             self._stack = stack.pop_all()
 
@@ -143,9 +114,9 @@ class EvolutionState:
         """Programs admitted so far, seeds included; the id of the next one."""
         return len(self._roots)
 
-    def is_new(self, design: WalkerDesign) -> bool:
-        """Whether the run sees this walker for the first time; asking makes it seen."""
-        key = design_key(design)
+    def is_new(self, design: WalkerDesign, terrain: str) -> bool:
+        """Whether the run sees this walker for the first time on this terrain; asking makes it seen."""
+        key = design_key(design, self._terrain_index[terrain])
         if not self._seen.add(key):
             return False
         self._unwritten[DESIGNS_FILE].append(key)
@@ -157,63 +128,70 @@ class EvolutionState:
         program: str,
         evaluation: Evaluation,
         *,
-        parent: int | None,
+        fitness: float,
+        parents: Sequence[int],
         operator: str,
         message: str,
         diff: str | None,
-    ) -> bool:
-        """Offers a valid program to an archive, and logs it when it is taken.
+    ) -> Admission:
+        """Offers a valid program to an archive, and logs it when it is taken: for a new niche or an improvement of one.
 
         Args:
-            archive: the seed name of the archive.
+            archive: name of the archive.
             program: the text.
-            evaluation: its score and morphology.
-            parent: record id of the parent; None for a seed.
+            evaluation: its morphology.
+            fitness: its objective.
+            parents: record ids of its parents, the first being the one that it was made of; none for a seed.
             operator: name of what made it.
             message: the operator's message.
             diff: the change as a diff, when the operator writes diffs.
-
-        Returns:
-            True for a new niche or an improvement of one.
         """
         measures = (evaluation.height, evaluation.width, evaluation.mass)
-        niche = int(self.archives[archive].index_of_single(measures))
-        if not evaluation.fitness > self._best[archive][niche]:
-            return False  # what the archive would say, in a tenth of the time
+        niche, gain = self.maps.place(archive, measures, fitness)
+        if gain is None:
+            return Admission(niche, None, 0.0)
         identity = self.admitted
+        parent = parents[0] if parents else None
         # The lineage that a hold-out keeps together starts with a seed's child, or everything would be one lineage.
         root = identity if parent is None or parent in self._seed_ids else self._roots[parent]
         record = {
             "id": identity,
             "archive": archive,
+            "terrain": self.maps.terrains[archive],
             "iteration": self.iteration,
             "program": program,
             "parent": parent,
+            "parents": list(parents),
             "operator": operator,
             "message": message,
             "diff": diff,
-            "fitness": float(evaluation.fitness),
+            "fitness": float(fitness),
             **{name: float(value) for name, value in zip(MEASURES, measures, strict=True)},
             "niche": niche,
             "root": root,
         }
-        if not _add(self.archives[archive], record):
-            return False
-        self._best[archive][niche] = record["fitness"]
+        if not self.maps.add(record):
+            return Admission(niche, None, 0.0)
         self._remember(record)
         self._unwritten[ADMITTED_FILE].append(to_json(record).encode("ascii") + b"\n")
-        return True
+        return Admission(niche, identity, gain)
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         self._roots.append(record["root"])
         if record["parent"] is None:
             self._seed_ids.add(record["id"])
 
+    def log_child(self, line: Mapping[str, Any]) -> None:
+        """Notes a child for the log of children."""
+        self._children.append(line)
+
     def write_iteration(self, metrics: Mapping[str, Any]) -> None:
         """Appends what the iteration found, and its line of metrics, to the logs."""
         for name, parts in self._unwritten.items():
             self._logs[name].append(b"".join(parts))
             parts.clear()
+        self._logs[CHILDREN_FILE].append(compressed(self._children))
+        self._children.clear()
         self._logs[METRICS_FILE].append_json(metrics)
 
     def save(self) -> None:
@@ -221,10 +199,12 @@ class EvolutionState:
         state = {
             "iteration": self.iteration,
             "evaluations": self.evaluations,
-            "rng": self.rng.bit_generator.state,
             "phases": self.phases,
             "errors": self.errors,
             "seconds": self.seconds,
+            "bandit": self.bandit.state(),
+            "pending": self.pending.state(),
+            "learnt": self.learnt,
             "logs": {name: log.mark() for name, log in self._logs.items()},
         }
         save_checkpoint(self.folder, state)
@@ -252,11 +232,14 @@ class EvolutionState:
     def _restore(self, state: dict[str, Any]) -> None:
         logged = {name: self._logs[name].verified(mark) for name, mark in state["logs"].items()}
         records = [json.loads(line) for line in logged[ADMITTED_FILE].splitlines()]
-        archives = rebuild_archives(records, list(self.archives))
+        maps = Maps(self.maps.terrains)
+        maps.rebuild(records)
+        pending = Pending()
+        pending.restore(state["pending"], lambda identity: parent_of(records[identity], maps.terrains))
         for name, data in logged.items():  # nothing was changed before this line, so another checkpoint could be tried
             self._logs[name].cut(data)
-        self.archives = archives
-        self._best = {name: _fitness_by_niche(archive) for name, archive in archives.items()}
+        self.maps = maps
+        self.pending = pending
         self._roots, self._seed_ids = array("q"), set()
         for record in records:
             self._remember(record)
@@ -264,18 +247,52 @@ class EvolutionState:
         self._seen = DigestSet()
         for start in range(0, len(keys), _KEY_BYTES):
             self._seen.add(keys[start : start + _KEY_BYTES])
-        self.rng.bit_generator.state = state["rng"]
         self.iteration = state["iteration"]
         self.evaluations = state["evaluations"]
         self.phases = state["phases"]
         self.errors = Counter(state["errors"])
         self.seconds = state["seconds"]
+        self.bandit = Bandit(list(state["bandit"]))
+        self.bandit.restore(state["bandit"])
+        self.learnt = state["learnt"]
+
+    def enter_operators(self, names: Sequence[str]) -> None:
+        """Begins a phase: operators that were there keep their accounts and what servers owe them, all else is planned anew."""
+        before = self.bandit.state()
+        self.bandit = Bandit(names)
+        self.bandit.restore(before)
+        self.pending.plan = None
+        self.pending.requests = [request for request in self.pending.requests if request.operator in names]
+        self.pending.failed = {name: kept for name, kept in self.pending.failed.items() if name in names}
+
+    def count(self, counts: Mapping[str, Mapping[str, float]]) -> None:
+        """Adds an iteration's `COUNTS` and `AMOUNTS` of each operator to those of the phase."""
+        self._latest = counts
+        for name, of_operator in counts.items():
+            total = self.phases[-1]["counts"][name]
+            for count, value in of_operator.items():
+                total[count] += value
+
+    def pay(self, per: str, mutate: Mapping[str, float], evaluate: float) -> None:
+        """Tells the bandit what the operators of the latest iteration brought, and what that took.
+
+        Args:
+            per: "evaluation", "second" or "cost".
+            mutate: Seconds that each operator took to make its children.
+            evaluate: Seconds that evaluating all of them took.
+        """
+        applied = sum(counts["applied"] for counts in self._latest.values()) or 1
+        accounts = {}
+        for name, counts in self._latest.items():
+            seconds = mutate.get(name, 0.0) + evaluate * counts["applied"] / applied
+            self.phases[-1]["counts"][name]["seconds"] += seconds
+            spent = {"evaluation": counts["proposed"], "second": seconds, "cost": counts["cost"]}[per]
+            accounts[name] = (counts["gain"], spent)
+        self.bandit.pay(accounts)
 
     def figures(self) -> dict[str, Any]:
         """Niches filled, QD score and best fitness: of the best over all archives, and of each archive."""
-        merged = np.maximum.reduce(list(self._best.values()))
-        archives = {name: _map_figures(fitness) for name, fitness in self._best.items()}
-        return {**_map_figures(merged), "archives": archives}
+        return self.maps.figures()
 
     def summary(self) -> dict[str, Any]:
         """What the run has come to: `figures`, and how each operator fared in all and in each phase, errors, timing."""
@@ -283,7 +300,7 @@ class EvolutionState:
         phases = []
         for phase in self.phases:
             for name, counts in phase["counts"].items():
-                totals.setdefault(name, Counter(dict.fromkeys(COUNTS, 0))).update(counts)
+                totals.setdefault(name, Counter()).update(counts)
             operators = {name: operator_figures(counts) for name, counts in phase["counts"].items()}
             last = min(phase["last_iteration"], self.iteration)
             phases.append({"first_iteration": phase["first_iteration"], "last_iteration": last, "operators": operators})
@@ -291,30 +308,26 @@ class EvolutionState:
             "iterations": self.iteration,
             "evaluations": self.evaluations,
             "admitted": self.admitted,
-            "all_niches": math.prod(DIMS),
+            "all_niches": math.prod(DIMS) * len(self._terrain_index),
             **self.figures(),
             "operators": {name: operator_figures(counts) for name, counts in totals.items()},
             "phases": phases,
             "errors": dict(sorted(self.errors.items())),
-            "timing": {"seconds": self.seconds, "evaluations_per_second": self.evaluations / max(self.seconds, 1e-9)},
+            "timing": {
+                "seconds": self.seconds,
+                "evaluations_per_second": self.evaluations / max(self.seconds, 1e-9),
+                "operators": {name: counts["seconds"] for name, counts in totals.items()},
+            },
         }
 
 
-def operator_figures(counts: Mapping[str, int]) -> dict[str, float]:
-    """Counts of an operator's children (`COUNTS`), and each as a percentage of the proposed."""
+def new_counts() -> dict[str, float]:
+    """Empty `COUNTS` and `AMOUNTS` of an operator."""
+    return {**dict.fromkeys(COUNTS, 0), **dict.fromkeys(AMOUNTS, 0.0)}
+
+
+def operator_figures(counts: Mapping[str, float]) -> dict[str, float]:
+    """Counts of an operator's children (`COUNTS`), each as a percentage of the proposed, its gain and its cost."""
     proposed = max(1, counts["proposed"])
-    return {**counts, **{f"{name}_percent": 100.0 * counts[name] / proposed for name in COUNTS[1:]}}
-
-
-def _fitness_by_niche(archive: GridArchive) -> NDArray[np.float64]:
-    """Fitness of each niche's elite, -inf where there is none; shape (niches,)."""
-    fitness = np.full(int(archive.cells), -np.inf)
-    elites = archive.data(["objective", "index"])
-    fitness[elites["index"]] = elites["objective"]
-    return fitness
-
-
-def _map_figures(fitness: NDArray[np.float64]) -> dict[str, Any]:
-    filled = fitness[np.isfinite(fitness)].tolist()
-    # fsum: exact, so the figure depends on the elites and not on the order or the machine they are added up on.
-    return {"niches": len(filled), "qd_score": math.fsum(filled), "best": max(filled, default=0.0)}
+    figures = {name: counts[name] for name in (*COUNTS, "gain", "cost")}
+    return {**figures, **{f"{name}_percent": 100.0 * counts[name] / proposed for name in COUNTS[1:]}}

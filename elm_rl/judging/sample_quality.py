@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.errors import ConfigError
-from elm_rl.evolution.state import MEASURES, make_archive
+from elm_rl.evolution.maps import MEASURES, make_archive
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,11 @@ class MutationOperator(ABC):
 
     @abstractmethod
     def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
-        """Makes exactly one child per parent, in the same order, each when it is asked for; all randomness from ``rng``."""
+        """Makes exactly one child per parent, in the same order, each when it is asked for; all randomness from ``rng``.
+
+        What the operator has learnt is read when this is called, and not later: it may be told more while the children are
+        being made in another thread.
+        """
 
     def mutate(self, parents: Sequence[Parent], rng: np.random.Generator) -> list[Child]:
         """All of ``children`` at once."""
@@ -152,6 +157,14 @@ class MutationOperator(ABC):
         """Makes one child."""
         (child,) = self.children([parent], rng)
         return child
+
+    def open(self, folder: Path, replay: Path | None = None) -> None:  # noqa: B027 - most operators leave no files
+        """Before the first child of a run: where the operator may keep files, and which other run's to read instead of asking.
+
+        Args:
+            folder: The run directory.
+            replay: A run whose replies are taken instead of asking a server.
+        """
 
     def check_parents(self, programs: Sequence[str]) -> None:  # noqa: B027 - most operators read any program
         """Before a run begins: raises ElmError when the operator could read none of ``programs``."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from elm_rl.errors import ElmError
-from elm_rl.evolution.state import rebuild_archives
+from elm_rl.evolution.maps import rebuild_archives
 from elm_rl.report.figures import matrices_of, part, terrains_of
 from elm_rl.report.pictures import (
     draw_archives,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from ribs.archives import GridArchive
 
-from elm_rl.evolution.state import DIMS, RANGES
+from elm_rl.evolution.maps import DIMS, RANGES
 from elm_rl.report.figures import part
 from elm_rl.runs.run_directory import write_bytes
 from sodarace_gym.rendering.film import film_strip

@@ -1,7 +1,8 @@
 """What a walker walks on.
 
 `terrain` has the ground and the ceiling as polylines. `paper` has the paper's five, `families` the thirteen beyond them and
-`family` what these share; `making` makes any of them by name. `distribution` draws terrains and fixes the splits, and `source`
+`family` what these share; `making` makes any of them by name, and
+`texts` from what a command line says. `distribution` draws terrains and fixes the splits, and `source`
 holds an environment's choice of terrain.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sodarace_gym.terrains.source import TerrainSource as TerrainSource
     from sodarace_gym.terrains.terrain import Polyline as Polyline
     from sodarace_gym.terrains.terrain import Terrain as Terrain
+    from sodarace_gym.terrains.texts import terrain_from_text as terrain_from_text
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -34,5 +36,6 @@ __getattr__, __dir__ = lazy_names(
         "making": ["make_terrain"],
         "paper": ["TERRAIN_NAMES"],
         "terrain": ["Polyline", "Terrain"],
+        "texts": ["terrain_from_text"],
     },
 )

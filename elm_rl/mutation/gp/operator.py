@@ -100,12 +100,11 @@ class GPMutation(MutationOperator):
             from twice as many on: programs stay short enough for small language models.
         attempts: How often a child is tried before giving up on a parent.
         lines: Lines of programs to remember, which saves time and changes no child; 0 remembers none.
+        name: Name of the operator in records and tables.
 
     Raises:
         ValueError: A setting is out of range.
     """
-
-    name = "gp"
 
     def __init__(
         self,
@@ -114,12 +113,14 @@ class GPMutation(MutationOperator):
         long_program: int = 30,
         attempts: int = 4,
         lines: int = REMEMBERED_LINES,
+        name: str = "gp",
     ) -> None:
         if not 0.0 <= more_edits < 1.0 or min(max_edits, long_program, attempts) < 1 or lines < 0:
             raise ValueError(
                 "Expected 0 <= more_edits < 1, positive max_edits, long_program and attempts, and lines of 0 or more; got "
                 f"{more_edits}, {max_edits}, {long_program}, {attempts}, {lines}."
             )
+        self.name = name
         self._more_edits = more_edits
         self._max_edits = max_edits
         self._long_program = long_program

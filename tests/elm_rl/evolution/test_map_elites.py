@@ -13,15 +13,15 @@ import pytest
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution, run_evolve
+from elm_rl.evolution.maps import rebuild_archives
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
-from elm_rl.evolution.state import rebuild_archives
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.operator import COMMIT_MESSAGES, Child, MutationOperator, Parent
 from elm_rl.runs.run_directory import read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
-RECORD_KEYS = ["id", "archive", "iteration", "program", "parent", "operator", "message", "diff"]
+RECORD_KEYS = ["id", "archive", "terrain", "iteration", "program", "parent", "parents", "operator", "message", "diff"]
 RECORD_KEYS += ["fitness", "height", "width", "mass", "niche", "root"]
 
 
@@ -169,7 +169,8 @@ def evolve(config: EvolveConfig, *operators: ToyOperator, resume: bool = False) 
 
 
 def toy_config(out: Path, *operators: str, **settings: Any) -> EvolveConfig:
-    return config_of(out, operators=operators or ("toy",), **{"seeds": ("square",), **settings})
+    named = tuple(f"gp,name={name}" for name in operators or ("toy",))
+    return config_of(out, operators=named, **{"seeds": ("square",), **settings})
 
 
 def assert_same_archive(one: Any, other: Any) -> None:
@@ -280,7 +281,7 @@ def test_second_phase_continues_the_directory_with_other_operators(tmp_path: Pat
     assert second["operators"]["gp"]["proposed"] + second["operators"]["model"]["proposed"] == 32
     assert second["operators"]["model"]["admitted"] > 0
     assert result.summary["operators"]["gp"]["proposed"] == 48 + second["operators"]["gp"]["proposed"]
-    assert read_json(out / "config.json")["operators"] == ["gp", "model"]
+    assert read_json(out / "config.json")["operators"] == ["gp,name=gp", "gp,name=model"]
     assert [line["phase"] for line in read_jsonl(out / "metrics.jsonl")] == [1, 1, 1, 1, 2, 2]
 
     # A pipeline that was killed makes all its calls again: what is done is done.
@@ -316,7 +317,7 @@ def test_other_operators_wait_for_the_end_of_a_phase(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seed", 1), ("terrain", "Tunnel"), ("batch_size", 17), ("duration", 3.0), ("seeds", ("square", "radial"))],
+    [("seed", 1), ("terrains", ("Tunnel",)), ("batch_size", 17), ("duration", 3.0), ("seeds", ("square", "radial"))],
 )
 def test_resuming_with_another_setting_names_it(tmp_path: Path, name: str, value: Any) -> None:
     out = tmp_path / "run"
@@ -346,7 +347,11 @@ def test_record_of_another_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"terrain": "Swamp"}, r"terrain has 'Swamp'; expected one of Flat, LeftWall"),
+        ({"terrains": ("Swamp",)}, r"unknown terrain 'Swamp'; expected one of Flat, LeftWall"),
+        ({"terrains": ()}, r"terrains is \[\]; expected one or more names"),
+        ({"operators": ("nobody",)}, r"There is no operator 'nobody'; expected one of gp, "),
+        ({"operators": ("model",)}, r"operators has 'model'; expected model:FOLDER_OR_HUB_NAME"),
+        ({"max_seconds": 0.0}, r"max_seconds is 0.0; expected more than 0"),
         ({"seeds": ("square", "cube")}, r"seeds has 'cube'; expected one of square"),
         ({"seeds": ()}, r"seeds is \[\]; expected one or more names"),
         ({"operators": ("gp", "gp")}, r"operators is \['gp', 'gp'\]; .* each once"),
@@ -367,13 +372,14 @@ def test_settings_are_checked_at_the_door(settings: dict[str, Any], sentence: st
 
 def test_missing_model_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ElmError, match="no-such-model"):
-        run_evolve(config_of(tmp_path / "run", operators=("gp", str(tmp_path / "no-such-model"))))
+        run_evolve(config_of(tmp_path / "run", operators=("gp", f"model:{tmp_path / 'no-such-model'}")))
     assert not (tmp_path / "run").exists()
 
 
 def test_operators_of_one_name_could_not_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"named \['toy', 'toy'\]; expected one for each of \['a', 'b'\], with distinct"
+        ConfigError,
+        match=r"named \['toy', 'toy'\]; expected one for each of \['gp,name=a', 'gp,name=b'\], with distinct",
     ):
         evolve(toy_config(tmp_path / "run", "a", "b"), ToyOperator(anywhere), ToyOperator(anywhere))
     assert not (tmp_path / "run").exists()

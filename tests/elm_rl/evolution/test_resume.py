@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ import numpy as np
 import pytest
 
 from elm_rl.errors import ElmError
+from elm_rl.evolution.children_log import read_children
 from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution, run_evolve
-from elm_rl.mutation.operator import Child, MutationOperator, Parent
+from elm_rl.mutation.operator import Child, MutationOperator, Outcome, Parent
 from elm_rl.runs.checkpoint import AppendLog, load_checkpoint
 from elm_rl.runs.run_directory import can_resume, read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, EvaluationError
@@ -64,13 +65,44 @@ class ToyOperator(MutationOperator):
             yield Child(f"{parent.program.split('#')[0]}# {rng.integers(300)}", self.name, "count")
 
 
+class ToyModel(ToyOperator):
+    """Works ahead, on three parents each, mends what failed, and counts with what it has learnt."""
+
+    ahead = True
+    repairs = True
+    parents_per_child = 3
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.told = 0
+
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        return self._children(parents, rng, self.told)
+
+    def _children(self, parents: Sequence[Parent], rng: np.random.Generator, told: int) -> Iterator[Child]:
+        for parent in parents:
+            mended = "" if parent.failed is None else len(parent.failed.error)
+            texts = [each.program.partition("#")[2] for each in (parent, *parent.others)]
+            number = (rng.integers(300) + sum(map(len, texts))) % 300
+            yield Child(f"{parent.program.split('#')[0]}# {number} {mended} {told}", self.name, "count")
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        self.told += sum(outcome.admitted for outcome in outcomes)
+
+    def state(self) -> dict[str, Any]:
+        return {"told": self.told}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.told = state.get("told", 0)
+
+
 def toy_run(folder: Path) -> EvolutionResult:
     """Two phases, the second with two operators; started, or resumed from wherever it was killed."""
     first = EvolveConfig(out=folder, iterations=1, batch_size=10, progress=False)
-    second = dataclasses.replace(first, iterations=ITERATIONS, operators=("gp", "model"), shares=(0.7, 0.3))
+    second = dataclasses.replace(first, iterations=ITERATIONS, operators=("gp", "gp,name=model"))
     evaluator: Any = ToyEvaluator()
     run_evolution(first, [ToyOperator("gp")], evaluator, resume=can_resume(folder))
-    return run_evolution(second, [ToyOperator("gp"), ToyOperator("model")], evaluator, resume=True)
+    return run_evolution(second, [ToyOperator("gp"), ToyModel("model")], evaluator, resume=True)
 
 
 def gp_run(folder: Path) -> None:
@@ -92,7 +124,8 @@ def outcome(folder: Path) -> dict[str, Any]:
     metrics = [{**line, "timing": None} for line in read_jsonl(folder / "metrics.jsonl")]
     summary = {**read_json(folder / "summary.json"), "timing": None}
     programs, designs = (folder / "admitted.jsonl").read_bytes(), (folder / "designs.bin").read_bytes()
-    return {"programs": programs, "designs": designs, "metrics": metrics, "summary": summary}
+    children = [{**line, "time": None} for line in read_children(folder)]
+    return {"programs": programs, "designs": designs, "children": children, "metrics": metrics, "summary": summary}
 
 
 def saved_iteration(folder: Path) -> int:

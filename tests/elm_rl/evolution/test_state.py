@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from elm_rl.evolution.digest_set import DigestSet
-from elm_rl.evolution.state import design_key, make_archive
+from elm_rl.evolution.maps import make_archive
+from elm_rl.evolution.state import design_key
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
 

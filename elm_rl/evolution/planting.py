@@ -1,0 +1,110 @@
+"""The beginning of a run: which archives there are, and the seed programs and elites of another run that are put into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from elm_rl.errors import ConfigError, ElmError
+from elm_rl.evolution.seeds import read_seed, seed_name
+from elm_rl.evolution.settings import EvolveConfig
+from elm_rl.evolution.state import EvolutionState
+from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
+from sodarace_gym.evaluation import Evaluation, Evaluator
+from sodarace_gym.terrains.terrain import Terrain
+
+SHARED = "all"
+"""The archive's name where all seeds share one."""
+
+
+def objective(evaluation: Evaluation) -> float:
+    """What is maximised: the distance, or with perturbed copies the least of the distances, in walker units."""
+    return evaluation.fitness if evaluation.robust_fitness is None else evaluation.robust_fitness
+
+
+def archive_name(config: EvolveConfig, seed: str, terrain: str) -> str:
+    """The archive of a seed's descendants on a terrain; terrains are named only where there are several."""
+    first = SHARED if config.maps == "terrain" else seed
+    return first if len(config.terrains) == 1 else f"{first}/{terrain}"
+
+
+def planted_programs(config: EvolveConfig) -> list[tuple[str, str]]:
+    """What a run starts from: pairs of a seed's name and a program; the seeds first, then the elites of another run.
+
+    Raises:
+        ElmError: A file cannot be read or holds no program, two seeds have one name, or the other run is none.
+    """
+    programs = [(seed_name(text), read_seed(text)) for text in config.seeds]
+    names = [name for name, _ in programs]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"seeds are named {names}; expected each name once, so rename a file.")
+    if config.start_from is not None:
+        programs += _elites(config)
+    return programs
+
+
+def _elites(config: EvolveConfig) -> list[tuple[str, str]]:
+    """The final elites of another run, with the seeds that they descend from, in the order in which they were admitted."""
+    assert config.start_from is not None
+    path = config.start_from / ADMITTED_FILE
+    if not path.is_file():
+        raise ElmError(
+            f"'{config.start_from}' holds no {ADMITTED_FILE}; give a directory that 'elm-rl evolve' has written."
+        )
+    elites: dict[tuple[str, int], tuple[str, str]] = {}
+    try:
+        for record in read_jsonl(path):  # the last of a niche is its elite
+            elites.pop((record["archive"], record["niche"]), None)
+            seed = str(record["archive"]).partition("/")[0]
+            elites[record["archive"], record["niche"]] = (seed, record["program"])
+    except (KeyError, TypeError) as error:
+        raise ElmError(f"'{path}' is damaged ({type(error).__name__}: {error}); restore it from a copy.") from None
+    return list(dict.fromkeys(elites.values()))
+
+
+def archive_terrains(config: EvolveConfig, programs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The archives of a run by name, each with its terrain."""
+    seeds = dict.fromkeys(seed for seed, _ in programs)
+    return {archive_name(config, seed, terrain): terrain for terrain in config.terrains for seed in seeds}
+
+
+def plant(
+    state: EvolutionState,
+    programs: Sequence[tuple[str, str]],
+    config: EvolveConfig,
+    evaluator: Evaluator,
+    terrains: Mapping[str, Terrain],
+) -> None:
+    """Puts the programs a run starts from into their archives, as iteration 0.
+
+    Raises:
+        ElmError: A seed cannot be scored, or an archive would begin empty.
+    """
+    seeds = {program for _, program in programs[: len(config.seeds)]}
+    for terrain, ground in terrains.items():
+        evaluations = evaluator.evaluate([program for _, program in programs], ground)
+        state.evaluations += len(programs)
+        for (seed, program), evaluation in zip(programs, evaluations, strict=True):
+            if evaluation.error is not None or evaluation.design is None:
+                if program in seeds:
+                    raise ElmError(
+                        f"The seed program '{seed}' cannot be scored on {terrain}: {evaluation.error}; correct it or leave "
+                        "it out."
+                    )
+                continue  # an elite of another run that fails here
+            state.is_new(evaluation.design, terrain)  # two seeds may be one walker, each the first of its archive
+            state.admit(
+                archive_name(config, seed, terrain),
+                program,
+                evaluation,
+                fitness=objective(evaluation),
+                parents=(),
+                operator="seed",
+                message="",
+                diff=None,
+            )
+    if empty := [name for name, archive in state.maps.archives.items() if len(archive) == 0]:
+        raise ElmError(
+            f"No program to start from can be scored for the archive '{empty[0]}'; give other seeds or another terrain."
+        )
+    state.write_iteration({"iteration": 0, "phase": 1, "evaluations": state.evaluations, **state.figures()})
+    state.save()

@@ -1,0 +1,133 @@
+"""What ``elm-rl evolve`` can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from elm_rl.errors import ConfigError
+from elm_rl.evolution.seeds import SEED_NAMES, seed_name
+from elm_rl.mutation.specs import read_specs
+from elm_rl.runs.path_settings import take_paths
+from sodarace_gym.terrains.terrain import Terrain
+from sodarace_gym.terrains.texts import terrain_from_text
+
+# What a resumed run may set anew. Operators, shares and iterations have their own rule: see `map_elites`.
+MAY_CHANGE = (
+    "iterations", "operators", "shares", "bandit", "checkpoint_every", "n_jobs", "out", "resume", "replay", "progress",
+    "max_evaluations", "max_seconds", "target_qd", "target_best",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvolveConfig:
+    """Evolves walkers from seed programs."""
+
+    out: Path
+    """Folder of the run; must be new or empty unless resuming."""
+    seeds: tuple[str, ...] = SEED_NAMES
+    """Seed programs: names of the hand-written ones, or Python files of your own. Each has an archive of its own."""
+    start_from: Path | None = None
+    """Another run whose elites are planted beside the seeds, each in the archive of the seed it descends from; they are scored
+    anew, on this run's terrains."""
+    terrains: tuple[str, ...] = ("Flat",)
+    """Terrains that walkers are scored on: names of families, with settings behind commas as in
+    Hills,difficulty=0.7,seed=3, or JSON files of terrains. Each has archives of its own; iterations take them in turn."""
+    try_everywhere: bool = False
+    """With several terrains: try every valid child on all of them, and not only on its parent's."""
+    maps: Literal["seed", "terrain"] = "seed"
+    """Whether each seed has a map of its own on each terrain, or all seeds share one map a terrain."""
+    iterations: int = 200
+    """Iterations in all, those of a resumed run included."""
+    batch_size: int = 256
+    """Children an iteration, over all archives together."""
+    operators: tuple[str, ...] = ("gp",)
+    """What mutates, by kind and source, with settings behind commas, as in chat:models/small,temperature=0.8,name=warm; or
+    TOML files that hold such operators (docs/operators.md)."""
+    shares: tuple[float, ...] = ()
+    """Fixed share of the children that each operator makes. Left out, a bandit chooses by what they bring."""
+    bandit: Literal["evaluation", "second", "cost"] = "evaluation"
+    """What the bandit counts the operators' gain in QD score by: evaluations, seconds of generation and evaluation (such a run
+    depends on the machine) or money."""
+    robustness: int = 0
+    """With k above 0 the objective is not the distance but the least distance of the walker and k copies whose joints are off
+    by thousandths: luck does not count, and an evaluation takes k + 1 times the physics."""
+    duration: float = 10.0
+    """Simulated seconds a walker is scored for."""
+    seed: int = 0
+    """Seed of every random choice; the same seed gives the same run, whatever n_jobs."""
+    max_evaluations: int | None = None
+    """Stop after the iteration in which so many programs have been evaluated."""
+    max_seconds: float | None = None
+    """Stop after the iteration in which the run, over all its resumed parts, has taken so many seconds."""
+    target_qd: float | None = None
+    """Stop once the QD score of the best over all archives has come to this."""
+    target_best: float | None = None
+    """Stop once the best walker has come so far, in walker units."""
+    checkpoint_every: int = 1
+    """Iterations between checkpoints; a killed run loses at most so many."""
+    n_jobs: int = -1
+    """Threads that evaluate; -1 for one a core."""
+    resume: bool = False
+    """Continue the run in the folder."""
+    replay: Path | None = None
+    """Take the replies of servers from this run, in which they were kept, instead of asking."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __post_init__(self) -> None:
+        take_paths(self)
+        for name in ("seeds", "terrains", "operators"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values) or (not values and not (name == "seeds" and self.start_from)):
+                raise ConfigError(f"{name} is {list(values)}; expected one or more names, each once.")
+        for name, low in (
+            ("iterations", 0),
+            ("batch_size", 1),
+            ("checkpoint_every", 1),
+            ("seed", 0),
+            ("robustness", 0),
+        ):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
+        if not 0 < self.duration < float("inf"):
+            raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        for name in ("max_evaluations", "max_seconds", "target_qd", "target_best"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} is {value}; expected more than 0, or leave it out.")
+        for name, known in (("maps", ("seed", "terrain")), ("bandit", ("evaluation", "second", "cost"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}.")
+        count = len(read_specs(self.operators))
+        if self.shares and (len(self.shares) != count or not all(0 < s < 1e9 for s in self.shares)):
+            raise ConfigError(
+                f"shares is {list(self.shares)}; expected one number above 0 for each of the {count} operators, or none to "
+                "have a bandit choose."
+            )
+        for text in self.seeds:
+            seed_name(text)
+        self.made_terrains()
+
+    def made_terrains(self) -> dict[str, Terrain]:
+        """The terrains by the text that names them, in order.
+
+        Raises:
+            ConfigError: A text names none.
+        """
+        try:
+            return {text: terrain_from_text(text) for text in self.terrains}
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def fixed_shares(self) -> list[float] | None:
+        """One share an operator, summing to 1; None when a bandit chooses."""
+        if not self.shares:
+            return None
+        shares = np.array(self.shares, dtype=np.float64)
+        return [float(share) for share in shares / shares.sum()]
