@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from ribs.archives import ArchiveBase, CVTArchive, GridArchive, ProximityArchive, SlidingBoundariesArchive
-from scipy.spatial import KDTree
 
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.measures import MEASURES
@@ -155,6 +154,11 @@ class ArchiveSpec:
         """Whether niches are the same ones throughout a run and in all its archives."""
         return self.kind in ("grid", "cvt")
 
+    @property
+    def gait(self) -> bool:
+        """Whether a measure needs an ``Evaluator(gait=True)``."""
+        return any(MEASURES[name].gait for name in self.measures)
+
     def measure(self, evaluation: Evaluation) -> dict[str, float]:
         """The measures of a walker that could be simulated, by name, in the order of the archive."""
         return {name: float(MEASURES[name].of(evaluation)) for name in self.measures}
@@ -216,8 +220,9 @@ def centroids(cells: int, dimensions: int, seed: int) -> NDArray[np.float64]:
     rng = np.random.default_rng([cells, dimensions, seed])
     samples = rng.uniform(size=(_SAMPLES_PER_CELL * cells, dimensions))
     points = samples[:cells].copy()  # rows are independent of one another
+    unit = [(0.0, 1.0)] * dimensions
     for _ in range(_LLOYD_ROUNDS):
-        _, nearest = KDTree(points).query(samples)
+        nearest = CVTArchive(solution_dim=(), centroids=points, ranges=unit).index_of(samples)
         counts = np.bincount(nearest, minlength=cells)
         sums = [np.bincount(nearest, weights=column, minlength=cells) for column in samples.T]
         met = counts > 0

@@ -44,6 +44,9 @@ class Evaluator:
     a mean that includes one lucky trajectory still pays for it, the least never exceeds ``fitness`` and no luck can raise it.
     It takes k + 1 times the physics; 2 or 3 tell chaos from walking. Everything else in the evaluation stays as it was.
 
+    With ``gait=True`` each evaluation says how the walker went: ``ground_share`` and ``mean_height``, looked at twenty times a
+    simulated second (:class:`sodarace_gym.physics.gait.Gait`).
+
     An evaluator can be pickled: the copy has the same settings, workers of its own, and remembers nothing. In a forked process
     it works on, with workers of its own.
 
@@ -56,6 +59,7 @@ class Evaluator:
         robustness: Perturbed copies per walker.
         engine: What rolls walkers out: "compiled", or "pymunk" for pymunk's Python interface, which gives the same floats and
             takes thirty to fifty times as long.
+        gait: Whether to look at how walkers go.
 
     Attributes:
         left_to_pymunk: How many roll-outs the compiled engine had no room for, so that pymunk did them: walkers among more than
@@ -77,6 +81,7 @@ class Evaluator:
         robustness: int = 0,
         program_cache_size: int = PROGRAM_CACHE_SIZE,
         engine: str = "compiled",
+        gait: bool = False,
     ) -> None:
         self.n_jobs = n_jobs
         self._duration = checked_duration(duration)
@@ -86,6 +91,7 @@ class Evaluator:
         self.backend = backend
         self.robustness = checked_whole("robustness", robustness, "a number of copies, 0 or more")
         self.engine = checked_engine(engine)
+        self.gait = bool(gait)
         self.left_to_pymunk = 0
         self._map = ParallelMap(n_jobs, backend)
         # Digests as keys: a terrain's points in every key would outweigh the roll-outs many times.
@@ -100,7 +106,7 @@ class Evaluator:
         return self._duration
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("n_jobs", "duration", "cache_size", "backend", "robustness", "program_cache_size", "engine")
+        names = ("n_jobs", "duration", "cache_size", "backend", "robustness", "program_cache_size", "engine", "gait")
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -172,14 +178,14 @@ class Evaluator:
                         fresh[key] = Job(walker.design, copy, ground)
                         yield fresh[key]
 
-        done = list(self._map(partial(walk, duration=self.duration, engine=self.engine), jobs()))
+        done = list(self._map(partial(walk, duration=self.duration, engine=self.engine, gait=self.gait), jobs()))
         if self.engine == "compiled":
             self.left_to_pymunk += sum(rollout.engine == "pymunk" for rollout in done)
         outcomes = dict(zip(fresh, done, strict=True))
         outcomes = {key: outcomes[key] if key in outcomes else self._rollouts[key] for asked in keys for key in asked}
         _remember(self._rollouts, outcomes, self.cache_size)
         return [
-            evaluation_of(walker, [outcomes[key] for key in asked], self.robustness)
+            evaluation_of(walker, [outcomes[key] for key in asked], self.robustness, self.gait)
             for walker, asked in zip(built, keys, strict=True)
         ]
 

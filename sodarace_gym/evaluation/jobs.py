@@ -64,16 +64,17 @@ def build_all(programs: Sequence[str]) -> list[Built]:
     return list(build(programs, 1))
 
 
-def walk(jobs: Sequence[Job], duration: float, engine: str) -> list[Rollout]:
+def walk(jobs: Sequence[Job], duration: float, engine: str, gait: bool) -> list[Rollout]:
     """Rolls walkers out side by side.
 
     Args:
         jobs: Who is to walk, and where.
         duration: Time to walk, s.
         engine: See ``roll_out``.
+        gait: Whether to look at how they go.
     """
     designs = [perturbed(job.design, job.copy) if job.copy else job.design for job in jobs]
-    return roll_out_many(designs, [job.terrain for job in jobs], duration, engine=engine)
+    return roll_out_many(designs, [job.terrain for job in jobs], duration, engine=engine, gait=gait)
 
 
 class Grounds:
@@ -103,11 +104,13 @@ def text_digest(program: Any) -> bytes | None:
     return hashlib.blake2b(program.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def evaluation_of(walker: Built, rollouts: Sequence[Rollout], robustness: int) -> Evaluation:
+def evaluation_of(walker: Built, rollouts: Sequence[Rollout], robustness: int, gait: bool) -> Evaluation:
     """The evaluation of a walker that did the first of the roll-outs, and whose copies did the others."""
+    unmoved = 0.0 if gait else None
     if walker.design is None:
-        return Evaluation(error=walker.error, robust_fitness=0.0 if robustness else None)
-    fault = rollouts[0].fault
+        robust = 0.0 if robustness else None
+        return Evaluation(error=walker.error, robust_fitness=robust, ground_share=unmoved, mean_height=unmoved)
+    fault, went = rollouts[0].fault, rollouts[0].gait
     displacement = rollouts[0].displacement if fault is None else 0.0
     return Evaluation(
         fitness=abs(displacement),
@@ -119,6 +122,8 @@ def evaluation_of(walker: Built, rollouts: Sequence[Rollout], robustness: int) -
         error=None if fault is None else EvaluationError(fault, _FAULTS[fault]),
         repairs=MappingProxyType(dict(walker.repairs)),
         robust_fitness=_least_distance(rollouts) if robustness else None,
+        ground_share=unmoved if went is None else went.ground_share,
+        mean_height=unmoved if went is None else went.mean_height,
     )
 
 

@@ -3,7 +3,7 @@
 `rollout` is the way in, and `constants` has every number. `world` turns a walker, `solid` a terrain into arrays. `batch` hands
 many of them to the compiled `engine`, or to pymunk in `reference`, which defines what a distance is: both give the same bits.
 `control` steps a world whose muscles somebody else drives, and `robustness` moves a walker's joints by very little. `surfaces`
-finds joints in the ground, and `compilation` keeps machine code on disk.
+finds joints in the ground, `gait` says how much of the time they are on it, and `compilation` keeps machine code on disk.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sodarace_gym.physics.constants import STEP_RATE as STEP_RATE
     from sodarace_gym.physics.control import ControlledWorld as ControlledWorld
     from sodarace_gym.physics.control import MuscleDrive as MuscleDrive
+    from sodarace_gym.physics.gait import Gait as Gait
     from sodarace_gym.physics.robustness import perturbed as perturbed
     from sodarace_gym.physics.rollout import Rollout as Rollout
     from sodarace_gym.physics.rollout import roll_out as roll_out
@@ -29,6 +30,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "constants": ["DRIVE_RATE", "DURATION", "FRAME_RATE", "STEP_RATE"],
         "control": ["ControlledWorld", "MuscleDrive"],
+        "gait": ["Gait"],
         "robustness": ["perturbed"],
         "rollout": ["Rollout", "roll_out", "roll_out_many"],
     },

@@ -209,9 +209,13 @@ def test_figures_over_several_maps() -> None:
 
 
 def test_measures_of_a_real_walker() -> None:
-    with Evaluator(n_jobs=1, duration=0.5) as evaluator:
+    spec = ArchiveSpec(
+        measures=("mass", "joints", "muscles", "width", "height", "mean_height", "ground_share"), bins=(4,)
+    )
+    assert spec.gait
+    assert not ArchiveSpec().gait
+    with Evaluator(n_jobs=1, duration=0.5, gait=spec.gait) as evaluator:
         (evaluation,) = evaluator.evaluate([load_seed("square")], "Flat")
-    spec = ArchiveSpec(measures=("mass", "joints", "muscles", "width", "height"))
     design = evaluation.design
     assert design is not None
     assert spec.measure(evaluation) == {
@@ -220,6 +224,8 @@ def test_measures_of_a_real_walker() -> None:
         "muscles": len(design.muscles),
         "width": design.width,
         "height": design.height,
+        "mean_height": evaluation.mean_height,
+        "ground_share": evaluation.ground_share,
     }
     assert list(spec.measure(evaluation)) == list(spec.measures)
 

@@ -21,9 +21,9 @@ def walked(monkeypatch):
     """Every roll-out and every program run from here on, as ("walk", terrain name) or ("run", program)."""
     done: list[tuple[str, str]] = []
 
-    def counting_roll_outs(designs, terrains, duration, engine):
+    def counting_roll_outs(designs, terrains, duration, **settings):
         done.extend(("walk", terrain.name) for terrain in terrains)
-        return roll_out_many(designs, terrains, duration, engine=engine)
+        return roll_out_many(designs, terrains, duration, **settings)
 
     def counting_compile(programs, processes):
         def noted():
