@@ -27,7 +27,7 @@ class Stage(NamedTuple):
 
 STAGES: dict[str, Stage] = {
     "evolve": Stage(
-        "elm_rl.evolution.map_elites",
+        "elm_rl.evolution.stage",
         "EvolveConfig",
         "run_evolve",
         "Stage 1: MAP-Elites turns the seed programs into maps of diverse walkers.",

@@ -11,6 +11,7 @@ LEAST_SHARE = 0.05
 """No operator is chosen less often, however little it brought: what it is worth may change."""
 SHARPNESS = 2.0
 """Shares go with this power of the rates: 1 is probability matching, infinity takes the best alone."""
+_SMALL = 1e-9  # of what was spent; less would only make a rate that no float holds
 
 
 class Bandit:
@@ -29,7 +30,9 @@ class Bandit:
 
     def shares(self) -> list[float]:
         """The share of each operator, in order; they sum to 1."""
-        rates = {name: self._gain[name] / spent if spent > 0 else None for name, spent in self._spent.items()}
+        rates = {
+            name: self._gain[name] / max(spent, _SMALL) if spent > 0 else None for name, spent in self._spent.items()
+        }
         best = max((rate for rate in rates.values() if rate is not None), default=1.0) or 1.0
         weights = [((best if rate is None else rate) / best) ** SHARPNESS for rate in rates.values()]
         total = sum(weights)  # the best one's weight is 1, unless none has brought anything

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ribs.archives import GridArchive
 from tqdm import tqdm
 
 from elm_rl.errors import BudgetSpent, ConfigError, ElmError
@@ -28,12 +27,12 @@ from elm_rl.evolution.settings import MAY_CHANGE, EvolveConfig
 from elm_rl.evolution.state import COUNTS, EvolutionState, new_counts, operator_figures
 from elm_rl.mutation.operator import MutationOperator
 from elm_rl.mutation.specs import make_operators, read_specs
-from elm_rl.runs.run_directory import SUMMARY_FILE, check_place, write_config, write_json
+from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog
 from sodarace_gym.evaluation import Evaluation, Evaluator
 
-__all__ = ["EvolutionResult", "EvolveConfig", "make_operators", "run_evolution", "run_evolve"]
+__all__ = ["EvolutionResult", "EvolveConfig", "make_operators", "run_evolution"]
 
 
 @dataclass(frozen=True)
@@ -46,40 +45,9 @@ class EvolutionResult:
         out: The run directory.
     """
 
-    archives: dict[str, GridArchive]
+    archives: dict[str, Any]
     summary: dict[str, Any]
     out: Path
-
-
-def run_evolve(config: EvolveConfig) -> dict[str, Any]:
-    """Runs or resumes the stage as the command line does: operators by name, an evaluator of its own.
-
-    Returns:
-        The summary, as in ``summary.json``.
-
-    Raises:
-        ElmError: wrong settings, a model that cannot be loaded, a folder that cannot be used, a full disk.
-    """
-    # Before the folder is touched: a wrong name should leave nothing behind.
-    check_place(config.out, resume=config.resume)
-    planted_programs(config)
-    operators = make_operators(config.operators, background=config.n_jobs != 1)
-    with (
-        closing(_All(operators)),
-        Evaluator(n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness) as evaluator,
-    ):
-        return run_evolution(config, operators, evaluator, resume=config.resume).summary
-
-
-@dataclass(frozen=True)
-class _All:
-    """Operators that are closed together."""
-
-    operators: Sequence[MutationOperator]
-
-    def close(self) -> None:
-        for operator in self.operators:
-            operator.close()
 
 
 def run_evolution(
@@ -93,7 +61,8 @@ def run_evolution(
     Args:
         config: the settings; those of a resumed run must be what it began with, except as `MAY_CHANGE` says.
         operators: one for each of `config.operators`, in that order, with distinct names.
-        evaluator: scores the children, with the simulated duration and the robustness of the config.
+        evaluator: scores the children, with the simulated duration and the robustness of the config; it looks at gaits where
+            the archives do.
         resume: continue the run in `config.out`.
 
     Returns:
@@ -115,7 +84,7 @@ def run_evolution(
     terrains = config.made_terrains()
     with (
         opened_run(config.out, config, resume=resume, may_change=MAY_CHANGE) as resuming,
-        EvolutionState(config.out, archive_terrains(config, programs)) as state,
+        EvolutionState(config.out, config.archive, archive_terrains(config, programs)) as state,
         _settled_memory(),
     ):
         started = resuming and state.load()

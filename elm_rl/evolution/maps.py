@@ -1,76 +1,62 @@
-"""The archives of a run, pyribs' own, one for each seed on each terrain: what they take, and what they have come to.
+"""The archives of a run, one for each seed on each terrain: what they take, who is drawn from them, what they have come to.
 
-They are never saved: the log of admitted programs, added again in its order, gives the same archives to the last bit.
+They are never saved: the log of admitted programs, offered again in its order, gives the same archives to the last bit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from ribs.archives import GridArchive
 
 from elm_rl.errors import ElmError
+from elm_rl.evolution.archives import ArchiveSpec, ProgramMap, map_figures
 from elm_rl.mutation.operator import Parent
 from elm_rl.runs.run_directory import ADMITTED_FILE
 
-MEASURES = ("height", "width", "mass")
-"""What spans the map, in this order: walker units, walker units, joint masses."""
-DIMS = (12, 12, 12)
-"""Bins along each measure: 1,728 niches, as in Lehman et al. 2022."""
-RANGES = ((0.0, 24.0), (0.0, 30.0), (0.0, 300.0))
-"""Lowest and highest value of each measure; heavier walkers share the last bin of mass."""
 
+class Taken(NamedTuple):
+    """What an archive has taken.
 
-def make_archive() -> GridArchive:
-    """An empty map: program texts as solutions, the objective, (height, width, mass) as measures; record ids."""
-    return GridArchive(
-        solution_dim=(),
-        solution_dtype=object,  # str would silently keep one character
-        dims=DIMS,
-        ranges=RANGES,
-        qd_score_offset=0.0,
-        extra_fields={"id": ((), np.int64)},
-        seed=0,  # never drawn from: parents come from the run's own generator
-    )
+    Attributes:
+        niche: Where (see `ProgramMap.offer`).
+        gain: What that added to the archive's QD score.
+    """
+
+    niche: int
+    gain: float
 
 
 class Maps:
     """The archives of a run by name.
 
     Args:
+        spec: What archives they are.
         terrains: The terrain that each archive's walkers are scored on, by the archive's name.
 
     Attributes:
-        archives: The archives.
+        spec: As given.
         terrains: As given.
     """
 
-    def __init__(self, terrains: Mapping[str, str]) -> None:
+    def __init__(self, spec: ArchiveSpec, terrains: Mapping[str, str]) -> None:
+        self.spec = spec
         self.terrains = dict(terrains)
-        self.archives = {name: make_archive() for name in terrains}
-        self._best = {name: _fitness_by_niche(archive) for name, archive in self.archives.items()}
+        self._maps = {name: ProgramMap(spec) for name in terrains}
 
-    def place(self, name: str, measures: Sequence[float], fitness: float) -> tuple[int, float | None]:
-        """The niche of a walker, and what its fitness would add to the archive's QD score; None if it would not be taken."""
-        niche = int(self.archives[name].index_of_single(measures))
-        best = self._best[name][niche]
-        if not fitness > best:
-            return niche, None  # what the archive would say, in a tenth of the time
-        return niche, float(fitness - max(best, 0.0))
+    @property
+    def archives(self) -> dict[str, Any]:
+        """The pyribs archives by name, to be read."""
+        return {name: each.archive for name, each in self._maps.items()}
 
-    def add(self, record: Mapping[str, Any]) -> bool:
-        """Offers an archive what a line of ``admitted.jsonl`` holds; True if it is taken."""
-        name, measures = record["archive"], [record[measure] for measure in MEASURES]
-        # One at a time: pyribs compares a batch with the archive before it, and keeps only the best in a niche.
-        info = self.archives[name].add_single(record["program"], record["fitness"], measures, id=record["id"])
-        taken = bool(info["status"])
-        if taken:
-            self._best[name][int(record["niche"])] = record["fitness"]
-        return taken
+    def offer(self, name: str, program: str, fitness: float, measures: Mapping[str, float], *, id: int) -> Taken | None:
+        """Offers a program to an archive; None if it is not taken."""
+        ours = self._maps[name]
+        before = ours.archive.stats.qd_score
+        niche = ours.offer(program, fitness, [measures[each] for each in self.spec.measures], id=id)
+        return None if niche is None else Taken(niche, float(ours.archive.stats.qd_score - before))
 
     def rebuild(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Fills empty archives with admitted records, all of them from the first, in their order.
@@ -80,8 +66,8 @@ class Maps:
         """
         for number, record in enumerate(records):
             try:
-                niche = int(self.archives[record["archive"]].index_of_single([record[name] for name in MEASURES]))
-                fits = record["id"] == number and record["niche"] == niche and self.add(record)
+                taken = self.offer(record["archive"], record["program"], record["fitness"], record, id=number)
+                fits = taken is not None and (record["id"], record["niche"]) == (number, taken.niche)
             except (KeyError, TypeError, ValueError):
                 fits = False
             if not fits:
@@ -99,14 +85,14 @@ class Maps:
             others: How many further elites come with each.
             rng: Source of all randomness.
         """
-        elites = self.archives[name].data(["id", "solution", "objective", "measures"])
+        elites = self._maps[name].elites()
 
         def parent(index: int) -> Parent:
             return Parent(
-                elites["solution"][index],
+                elites["program"][index],
                 id=int(elites["id"][index]),
-                fitness=float(elites["objective"][index]),
-                measures=dict(zip(MEASURES, elites["measures"][index].tolist(), strict=True)),
+                fitness=float(elites["fitness"][index]),
+                measures=dict(zip(self.spec.measures, elites["measures"][index].tolist(), strict=True)),
                 archive=name,
                 terrain=self.terrains[name],
             )
@@ -114,34 +100,34 @@ class Maps:
         drawn = rng.integers(len(elites["id"]), size=(count, 1 + others)).tolist()
         return [with_others([parent(index) for index in row]) for row in drawn]
 
+    def parent_of(self, record: Mapping[str, Any]) -> Parent:
+        """The parent that `draw` makes of an elite, from the elite's line in ``admitted.jsonl``."""
+        return Parent(
+            record["program"],
+            id=record["id"],
+            fitness=record["fitness"],
+            measures={name: record[name] for name in self.spec.measures},
+            archive=record["archive"],
+            terrain=self.terrains[record["archive"]],
+        )
+
     def figures(self) -> dict[str, Any]:
         """Niches filled, QD score and best fitness: of the best over all archives of a terrain, and of each archive.
 
-        Niches and QD score of several terrains are added up.
+        Niches and QD scores of several terrains are added up.
         """
-        archives = {name: _map_figures(fitness) for name, fitness in self._best.items()}
+        archives = {name: map_figures([each]) for name, each in self._maps.items()}
         grounds = []
         for terrain in dict.fromkeys(self.terrains.values()):
-            of_terrain = [self._best[name] for name, ground in self.terrains.items() if ground == terrain]
-            grounds.append(_map_figures(np.maximum.reduce(of_terrain)))
+            grounds.append(
+                map_figures([self._maps[name] for name, ground in self.terrains.items() if ground == terrain])
+            )
         return {
             "niches": sum(each["niches"] for each in grounds),
             "qd_score": math.fsum(each["qd_score"] for each in grounds),
             "best": max(each["best"] for each in grounds),
             "archives": archives,
         }
-
-
-def parent_of(record: Mapping[str, Any], terrains: Mapping[str, str]) -> Parent:
-    """The parent that `Maps.draw` makes of an elite, from the elite's line in ``admitted.jsonl``."""
-    return Parent(
-        record["program"],
-        id=record["id"],
-        fitness=record["fitness"],
-        measures={name: record[name] for name in MEASURES},
-        archive=record["archive"],
-        terrain=terrains[record["archive"]],
-    )
 
 
 def with_others(parents: Sequence[Parent]) -> Parent:
@@ -152,26 +138,19 @@ def with_others(parents: Sequence[Parent]) -> Parent:
     return Parent(**{**first.__dict__, "others": tuple(others)})
 
 
-def rebuild_archives(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, GridArchive]:
-    """The archives of a run from the lines of its ``admitted.jsonl``.
+def rebuild_archives(
+    records: Sequence[Mapping[str, Any]], names: Sequence[str], spec: ArchiveSpec | None = None
+) -> dict[str, Any]:
+    """The pyribs archives of a run from the lines of its ``admitted.jsonl``.
+
+    Args:
+        records: The lines, all of them from the first.
+        names: Names of the archives.
+        spec: What archives the run has; the default ones when left out.
 
     Raises:
         ElmError: A record is not what this version of the archive would have admitted.
     """
-    maps = Maps(dict.fromkeys(names, ""))
+    maps = Maps(spec or ArchiveSpec(), dict.fromkeys(names, ""))
     maps.rebuild(records)
     return maps.archives
-
-
-def _fitness_by_niche(archive: GridArchive) -> NDArray[np.float64]:
-    """Fitness of each niche's elite, -inf where there is none; shape (niches,)."""
-    fitness = np.full(int(archive.cells), -np.inf)
-    elites = archive.data(["objective", "index"])
-    fitness[elites["index"]] = elites["objective"]
-    return fitness
-
-
-def _map_figures(fitness: NDArray[np.float64]) -> dict[str, Any]:
-    filled = fitness[np.isfinite(fitness)].tolist()
-    # fsum: exact, so the figure depends on the elites and not on the order or the machine they are added up on.
-    return {"niches": len(filled), "qd_score": math.fsum(filled), "best": max(filled, default=0.0)}

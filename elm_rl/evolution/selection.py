@@ -9,7 +9,6 @@ from typing import Any
 
 from elm_rl.evolution.breeding import Birth
 from elm_rl.evolution.children_log import child_line
-from elm_rl.evolution.maps import MEASURES
 from elm_rl.evolution.planting import archive_name, objective
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.state import EvolutionState, new_counts
@@ -110,7 +109,7 @@ def _offered(state: EvolutionState, birth: Birth, evaluation: Evaluation | None)
         kind, sentence = (error.kind, error.message) if error else ("no_design", "")
         return Outcome(parent, child, error=kind, explanation=sentence), False, None
     fitness = objective(evaluation)
-    measures = {name: float(getattr(evaluation, name)) for name in MEASURES}
+    measures = state.maps.spec.measure(evaluation)
     outcome = Outcome(parent, child, fitness=fitness, measures=measures)
     if not state.is_new(evaluation.design, parent.terrain):
         return outcome, False, None

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from elm_rl.errors import ConfigError
+from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.seeds import SEED_NAMES, seed_name
 from elm_rl.mutation.specs import read_specs
 from elm_rl.runs.path_settings import take_paths
@@ -38,6 +39,8 @@ class EvolveConfig:
     Hills,difficulty=0.7,seed=3, or JSON files of terrains. Each has archives of its own; iterations take them in turn."""
     try_everywhere: bool = False
     """With several terrains: try every valid child on all of them, and not only on its parent's."""
+    archive: ArchiveSpec = ArchiveSpec()  # noqa: RUF009 - it is frozen
+    """What archives the run has: kind, measures, ranges, bins."""
     maps: Literal["seed", "terrain"] = "seed"
     """Whether each seed has a map of its own on each terrain, or all seeds share one map a terrain."""
     iterations: int = 200
@@ -47,6 +50,11 @@ class EvolveConfig:
     operators: tuple[str, ...] = ("gp",)
     """What mutates, by kind and source, with settings behind commas, as in chat:models/small,temperature=0.8,name=warm; or
     TOML files that hold such operators (docs/operators.md)."""
+    rounds: int = 0
+    """So many times, after equal parts of the iterations, train a mutation model anew on all that the run has admitted. It
+    takes the place of the built-in operator and of the round's before it."""
+    round_steps: int = 1000
+    """Training steps of each round."""
     shares: tuple[float, ...] = ()
     """Fixed share of the children that each operator makes. Left out, a bandit chooses by what they bring."""
     bandit: Literal["evaluation", "second", "cost"] = "evaluation"
@@ -90,6 +98,8 @@ class EvolveConfig:
             ("checkpoint_every", 1),
             ("seed", 0),
             ("robustness", 0),
+            ("rounds", 0),
+            ("round_steps", 1),
         ):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")

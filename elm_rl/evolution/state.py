@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,11 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from elm_rl.errors import ElmError
+from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.bandit import Bandit
 from elm_rl.evolution.children_log import CHILDREN_FILE, compressed
 from elm_rl.evolution.digest_set import DigestSet
-from elm_rl.evolution.maps import DIMS, MEASURES, Maps, parent_of
+from elm_rl.evolution.maps import Maps
 from elm_rl.evolution.pending import Pending
 from elm_rl.runs.checkpoint import CHECKPOINT_FILE, AppendLog, load_checkpoint, save_checkpoint
 from elm_rl.runs.run_directory import ADMITTED_FILE, METRICS_FILE, to_json
@@ -38,6 +38,7 @@ AMOUNTS = ("gain", "cost", "seconds")
 """What is added up over an operator's children: gain in QD score, money, and seconds of generating and evaluating them."""
 
 _KEY_BYTES = 16
+_ALWAYS = ("height", "width", "mass")  # in every record, whatever spans the archive: corpora are judged by them
 
 
 def design_key(design: WalkerDesign, terrain: int = 0) -> bytes:
@@ -53,12 +54,10 @@ class Admission(NamedTuple):
     """What became of a valid walker that was offered to an archive.
 
     Attributes:
-        niche: Where it belongs.
         record: Id of its record; None if it was not taken.
         gain: What it added to the archive's QD score; 0 if it was not taken.
     """
 
-    niche: int
     record: int | None
     gain: float
 
@@ -78,9 +77,9 @@ class EvolutionState:
         learnt: what the operators have learnt, by their names; see `MutationOperator.state`.
     """
 
-    def __init__(self, folder: Path, terrains: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, spec: ArchiveSpec, terrains: Mapping[str, str]) -> None:
         self.folder = folder
-        self.maps = Maps(terrains)
+        self.maps = Maps(spec, terrains)
         self.iteration = 0
         self.evaluations = 0
         self.phases: list[dict[str, Any]] = []
@@ -146,11 +145,11 @@ class EvolutionState:
             message: the operator's message.
             diff: the change as a diff, when the operator writes diffs.
         """
-        measures = (evaluation.height, evaluation.width, evaluation.mass)
-        niche, gain = self.maps.place(archive, measures, fitness)
-        if gain is None:
-            return Admission(niche, None, 0.0)
         identity = self.admitted
+        measures = {name: float(getattr(evaluation, name)) for name in _ALWAYS} | self.maps.spec.measure(evaluation)
+        taken = self.maps.offer(archive, program, fitness, measures, id=identity)
+        if taken is None:
+            return Admission(None, 0.0)
         parent = parents[0] if parents else None
         # The lineage that a hold-out keeps together starts with a seed's child, or everything would be one lineage.
         root = identity if parent is None or parent in self._seed_ids else self._roots[parent]
@@ -166,15 +165,13 @@ class EvolutionState:
             "message": message,
             "diff": diff,
             "fitness": float(fitness),
-            **{name: float(value) for name, value in zip(MEASURES, measures, strict=True)},
-            "niche": niche,
+            **measures,
+            "niche": taken.niche,
             "root": root,
         }
-        if not self.maps.add(record):
-            return Admission(niche, None, 0.0)
         self._remember(record)
         self._unwritten[ADMITTED_FILE].append(to_json(record).encode("ascii") + b"\n")
-        return Admission(niche, identity, gain)
+        return Admission(identity, taken.gain)
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         self._roots.append(record["root"])
@@ -232,10 +229,10 @@ class EvolutionState:
     def _restore(self, state: dict[str, Any]) -> None:
         logged = {name: self._logs[name].verified(mark) for name, mark in state["logs"].items()}
         records = [json.loads(line) for line in logged[ADMITTED_FILE].splitlines()]
-        maps = Maps(self.maps.terrains)
+        maps = Maps(self.maps.spec, self.maps.terrains)
         maps.rebuild(records)
         pending = Pending()
-        pending.restore(state["pending"], lambda identity: parent_of(records[identity], maps.terrains))
+        pending.restore(state["pending"], lambda identity: maps.parent_of(records[identity]))
         for name, data in logged.items():  # nothing was changed before this line, so another checkpoint could be tried
             self._logs[name].cut(data)
         self.maps = maps
@@ -308,7 +305,7 @@ class EvolutionState:
             "iterations": self.iteration,
             "evaluations": self.evaluations,
             "admitted": self.admitted,
-            "all_niches": math.prod(DIMS) * len(self._terrain_index),
+            "all_niches": self.maps.spec.niches and self.maps.spec.niches * len(self._terrain_index),
             **self.figures(),
             "operators": {name: operator_figures(counts) for name, counts in totals.items()},
             "phases": phases,

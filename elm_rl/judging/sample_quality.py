@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.errors import ConfigError
-from elm_rl.evolution.maps import MEASURES, make_archive
+from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
@@ -300,9 +300,10 @@ def quality_of(
     if not programs or len(programs) != len(evaluations):
         raise ValueError(f"expected an evaluation for each program, got {len(evaluations)} for {len(programs)}")
     valid = [(p, e) for p, e in zip(programs, evaluations, strict=True) if e.valid]
-    archive = make_archive()
+    spec = ArchiveSpec()
+    archive = spec.make()
     for number, (program, evaluation) in enumerate(valid):
-        measures = [getattr(evaluation, name) for name in MEASURES]
+        measures = list(spec.measure(evaluation).values())
         archive.add_single(program, evaluation.fitness, measures, id=number)
     best = max(valid, key=lambda pair: pair[1].fitness, default=None)
     known = None if training is None else set(training)

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from ribs.archives import GridArchive
 
-from elm_rl.evolution.maps import DIMS, RANGES
+from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.report.figures import part
 from elm_rl.runs.run_directory import write_bytes
 from sodarace_gym.rendering.film import film_strip
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.walkers.walker import WalkerDesign
 
-_MEASURES = ("height", "width", "mass")
+_MAP = ArchiveSpec()  # the pipeline keeps to it
 _PLANES = ((1, 0), (2, 0), (2, 1))
 """Which measures span each projection of the map: (x axis, y axis)."""
 
@@ -53,10 +53,10 @@ def draw_archives(archives: Mapping[str, GridArchive], path: Path) -> Path:
                 np.isnan(grid).all(axis=third), np.nan, np.nanmax(np.nan_to_num(grid, nan=-np.inf), axis=third)
             )
             plane = plane if y < x else plane.T  # rows are the y axis
-            extent = (*RANGES[x], *RANGES[y])
+            extent = (*_MAP.ranges[x], *_MAP.ranges[y])
             image = axis.imshow(plane, origin="lower", extent=extent, aspect="auto", cmap=colours, vmin=0.0, vmax=best)
-            axis.set_xlabel(_MEASURES[x])
-            axis.set_ylabel(_MEASURES[y])
+            axis.set_xlabel(_MAP.measures[x])
+            axis.set_ylabel(_MAP.measures[y])
         filled = int(np.isfinite(grid).sum())
         row[0].set_title(f"{name}: {filled:,} of {grid.size:,} niches", loc="left", fontsize=10, fontweight="bold")
     if image is not None:
@@ -65,9 +65,9 @@ def draw_archives(archives: Mapping[str, GridArchive], path: Path) -> Path:
 
 
 def _fitness_grid(archive: GridArchive) -> NDArray[np.float64]:
-    grid = np.full(DIMS, np.nan)
+    grid = np.full(_MAP.bins, np.nan)
     elites = archive.data(["objective", "index"])
-    grid[np.unravel_index(elites["index"], DIMS)] = elites["objective"]
+    grid[np.unravel_index(elites["index"], _MAP.bins)] = elites["objective"]
     return grid
 
 

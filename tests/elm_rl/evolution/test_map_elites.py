@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution, run_evolve
+from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution
 from elm_rl.evolution.maps import rebuild_archives
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
+from elm_rl.evolution.stage import run_evolve
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.operator import COMMIT_MESSAGES, Child, MutationOperator, Parent
 from elm_rl.runs.run_directory import read_json, read_jsonl

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.digest_set import DigestSet
-from elm_rl.evolution.maps import make_archive
 from elm_rl.evolution.state import design_key
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
@@ -27,7 +27,7 @@ def test_designs_differ_in_every_part_of_their_key() -> None:
 
 
 def test_archive_is_the_papers_map() -> None:
-    archive = make_archive()
+    archive = ArchiveSpec().make()
     assert archive.cells == 1728
     assert archive.index_of_single((24.0, 30.0, 10_000.0)) == 1727
     assert archive.index_of_single((0.0, 0.0, 0.0)) == 0

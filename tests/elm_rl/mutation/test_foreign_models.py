@@ -23,8 +23,9 @@ from transformers import (
 )
 
 from elm_rl.errors import ElmError
-from elm_rl.evolution.map_elites import EvolveConfig, run_evolution, run_evolve
+from elm_rl.evolution.map_elites import EvolveConfig, run_evolution
 from elm_rl.evolution.seeds import load_seed
+from elm_rl.evolution.stage import run_evolve
 from elm_rl.models.language_model import save_language_model
 from elm_rl.models.sampling import end_ids, sample_answers
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from elm_rl.errors import ElmError
-from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
+from elm_rl.evolution.map_elites import EvolveConfig
+from elm_rl.evolution.stage import run_evolve
 from elm_rl.report import ReportConfig, run_report
 from elm_rl.report.figures import MISSING
 from elm_rl.report.page import write_page

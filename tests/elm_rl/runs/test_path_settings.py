@@ -11,7 +11,8 @@ import pytest
 
 from elm_rl.cli import STAGES
 from elm_rl.errors import ConfigError
-from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
+from elm_rl.evolution.map_elites import EvolveConfig
+from elm_rl.evolution.stage import run_evolve
 from elm_rl.inventor.warm_start import WarmStartConfig
 from elm_rl.mutation.training import MutationTrainingConfig
 

@@ -311,7 +311,8 @@ def test_second_evolve_is_refused_and_the_first_can_be_killed_and_resumed(tmp_pa
 def stages(inputs: Path, out: Path) -> dict[str, Callable[[], Any]]:
     """Every stage with inputs that are good, writing to `out`; the models are as small as they can be."""
     from elm_rl.corpus.corpus import CorpusConfig, run_corpus
-    from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
+    from elm_rl.evolution.map_elites import EvolveConfig
+    from elm_rl.evolution.stage import run_evolve
     from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
     from elm_rl.inventor.warm_start import WarmStartConfig, run_warm_start
     from elm_rl.judging.sample_quality import SampleConfig, run_sample
@@ -339,7 +340,8 @@ def stages(inputs: Path, out: Path) -> dict[str, Callable[[], Any]]:
 
 def test_every_stage_is_refused_before_it_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from elm_rl.corpus.corpus import CorpusConfig, run_corpus
-    from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
+    from elm_rl.evolution.map_elites import EvolveConfig
+    from elm_rl.evolution.stage import run_evolve
     from elm_rl.models.language_model import make_model, save_language_model
     from elm_rl.models.tokenizer import train_tokenizer
 

@@ -1,0 +1,103 @@
+"""Stage 1 as the command line runs it: operators by name, and rounds in which the run's own history trains another.
+
+With rounds, the iterations fall into equal parts. After each part but the last, a mutation model is trained anew from the same
+start on all that the run has admitted, and takes the place of the one before it: the built-in operator, or the last round's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from elm_rl.evolution.map_elites import run_evolution
+from elm_rl.evolution.planting import planted_programs
+from elm_rl.evolution.settings import EvolveConfig
+from elm_rl.mutation.operator import MutationOperator
+from elm_rl.mutation.specs import make_operators, read_specs
+from elm_rl.runs.run_directory import check_place
+from sodarace_gym.evaluation import Evaluator
+
+ROUNDS_FOLDER = "rounds"
+"""Where a run keeps the models that it trained, in folders 1, 2 and so on."""
+
+
+def run_evolve(config: EvolveConfig) -> dict[str, Any]:
+    """Runs or resumes the stage.
+
+    Returns:
+        The summary, as in ``summary.json``.
+
+    Raises:
+        ElmError: wrong settings, a model that cannot be loaded, a folder that cannot be used, a full disk.
+    """
+    # Before the folder is touched: a wrong name should leave nothing behind.
+    check_place(config.out, resume=config.resume)
+    planted_programs(config)
+    with Evaluator(
+        n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness, gait=config.archive.gait
+    ) as evaluator:
+        summary: dict[str, Any] = {}
+        for number in range(config.rounds + 1):
+            part = _part(config, number)
+            if number > 0:
+                _train(config, number)
+            operators = make_operators(part.operators, background=config.n_jobs != 1)
+            with closing(_All(operators)):
+                summary = run_evolution(part, operators, evaluator, resume=config.resume or number > 0).summary
+            if summary["iterations"] < part.iterations:  # stopped at a budget or a target
+                break
+        return summary
+
+
+class _All:
+    """Operators that are closed together."""
+
+    def __init__(self, operators: Sequence[MutationOperator]) -> None:
+        self._operators = operators
+
+    def close(self) -> None:
+        for operator in self._operators:
+            operator.close()
+
+
+def last_iterations(config: EvolveConfig) -> list[int]:
+    """The last iteration of each part of a run."""
+    parts = config.rounds + 1
+    return [config.iterations * (number + 1) // parts for number in range(parts)]
+
+
+def round_folder(out: Path, number: int) -> Path:
+    """Where the model of a round is."""
+    return out / ROUNDS_FOLDER / str(number)
+
+
+def _part(config: EvolveConfig, number: int) -> EvolveConfig:
+    """The settings of one part of the run: until when, and with which operators."""
+    operators = list(config.operators)
+    if number > 0:
+        trained = f"model:{round_folder(config.out, number)},name=round-{number}"
+        kinds = [spec.kind for text in operators for spec in read_specs([text])]
+        if "builtin" in kinds and len(kinds) == len(operators):
+            operators[kinds.index("builtin")] = trained
+        else:
+            operators.append(trained)
+    return replace(config, operators=tuple(operators), iterations=last_iterations(config)[number])
+
+
+def _train(config: EvolveConfig, number: int) -> None:
+    """Trains the model of a round on what the parts before it have admitted, unless that was done before."""
+    # Imported when it is needed: evolution without rounds should not wait for torch.
+    from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
+
+    run_mutation_training(
+        MutationTrainingConfig(
+            evolution=(config.out,),
+            until_iteration=last_iterations(config)[number - 1],
+            out=round_folder(config.out, number),
+            max_steps=config.round_steps,
+            seed=config.seed,
+        )
+    )
