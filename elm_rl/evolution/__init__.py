@@ -2,7 +2,7 @@
 
 `stage` is what the command line runs, in rounds; `map_elites` is the loop and `settings` what it can be told. `planting` begins
 a run with the programs of `seeds`; `breeding` makes the children of an iteration, by operators that `bandit` chooses;
-`selection` offers them to the archives of `maps` (made by `archives`, spanned by `measures`), and `children_log` keeps them all.
+`selection` offers them to the archives of `maps` (made by `archives`, spanned by `measures`), and `children_log` keeps all.
 `state` is what a run knows between iterations and how that is kept: `pending` what is under way, `digest_set` which walkers it
 has met.
 """
