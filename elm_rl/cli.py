@@ -33,6 +33,13 @@ STAGES: dict[str, Stage] = {
         "Stage 1: MAP-Elites turns the seed programs into maps of diverse walkers.",
         "elm-rl evolve --out runs/evolution --seeds square radial --iterations 100 --seed 1",
     ),
+    "operators": Stage(
+        "elm_rl.mutation.catalogue",
+        "OperatorsConfig",
+        "run_operators",
+        "Lists the mutation operators that stage 1 can use, or explains the settings of one.",
+        "elm-rl operators model",
+    ),
     "corpus": Stage(
         "elm_rl.corpus.corpus",
         "CorpusConfig",

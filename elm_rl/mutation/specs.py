@@ -33,6 +33,7 @@ class Kind(NamedTuple):
     Attributes:
         module: Where it lives.
         operator: Name of its class there.
+        summary: What it is, in one sentence.
         options: Name of its options dataclass there; None for a kind without options.
         source: What follows the colon, for messages; None for a kind without a source.
         background: Whether it can work in a process of its own (:mod:`elm_rl.mutation.background`).
@@ -40,14 +41,25 @@ class Kind(NamedTuple):
 
     module: str
     operator: str
+    summary: str
     options: str | None = None
     source: str | None = None
     background: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "gp": Kind("elm_rl.mutation.gp.operator", "GPMutation", background=True),
-    "model": Kind("elm_rl.mutation.language_model", "LanguageModelMutation", source="FOLDER_OR_HUB_NAME"),
+    "gp": Kind(
+        "elm_rl.mutation.gp.operator",
+        "GPMutation",
+        "Genetic programming with edits that know what joints and muscles are.",
+        background=True,
+    ),
+    "model": Kind(
+        "elm_rl.mutation.language_model",
+        "LanguageModelMutation",
+        "A causal language model that reads a program and a commit message, and writes the changed program.",
+        source="MODEL",
+    ),
 }
 """Every kind of operator. Its class is made with the source, if it has one, the options, if it has any, and ``name=``."""
 

@@ -351,7 +351,7 @@ def test_record_of_another_version_is_refused(tmp_path: Path) -> None:
         ({"terrains": ("Swamp",)}, r"unknown terrain 'Swamp'; expected one of Flat, LeftWall"),
         ({"terrains": ()}, r"terrains is \[\]; expected one or more names"),
         ({"operators": ("nobody",)}, r"There is no operator 'nobody'; expected one of gp, "),
-        ({"operators": ("model",)}, r"operators has 'model'; expected model:FOLDER_OR_HUB_NAME"),
+        ({"operators": ("model",)}, r"operators has 'model'; expected model:MODEL"),
         ({"max_seconds": 0.0}, r"max_seconds is 0.0; expected more than 0"),
         ({"seeds": ("square", "cube")}, r"seeds has 'cube'; expected one of square"),
         ({"seeds": ()}, r"seeds is \[\]; expected one or more names"),

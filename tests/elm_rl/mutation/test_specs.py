@@ -40,8 +40,8 @@ def test_the_same_from_a_file_between_others(tmp_path: Path) -> None:
     [
         ([], r"operators is empty; expected one or more of gp, "),
         (["nobody"], r"There is no operator 'nobody'; expected one of gp, "),
-        (["model"], r"operators has 'model'; expected model:FOLDER"),
-        (["model:"], r"expected model:FOLDER"),
+        (["model"], r"operators has 'model'; expected model:MODEL"),
+        (["model:"], r"expected model:MODEL"),
         (["gp:folder"], r"expected gp alone, which has no source"),
         (["gp,fast"], r"expected settings such as temperature=0.8 behind the commas"),
         (["gp", "gp"], r"Two operators are named 'gp'; give one of them another name, as in gp,name=second"),
