@@ -49,7 +49,7 @@ class EvolveConfig:
     """Children an iteration, over all archives together."""
     operators: tuple[str, ...] = ("gp",)
     """What mutates, by kind and source, with settings behind commas, as in chat:models/small,temperature=0.8,name=warm; or
-    TOML files that hold such operators (docs/operators.md)."""
+    TOML files that hold such operators (docs/evolution.md)."""
     rounds: int = 0
     """So many times, after equal parts of the iterations, train a mutation model anew on all that the run has admitted. It
     takes the place of the built-in operator and of the round's before it."""

@@ -185,7 +185,7 @@ def _of_file(path: Path) -> list[OperatorSpec]:
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read ({error.strerror}); expected a TOML file of operators.") from None
     except ValueError as error:
-        raise ConfigError(f"'{path}' is no TOML file: {error}; see the example in docs/operators.md.") from None
+        raise ConfigError(f"'{path}' is no TOML file: {error}; see the example in docs/evolution.md.") from None
     tables = content.get("operator")
     if set(content) != {"operator"} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise ConfigError(
