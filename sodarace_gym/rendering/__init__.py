@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sodarace_gym.rendering.film import terrain_image as terrain_image
     from sodarace_gym.rendering.film import terrain_observation as terrain_observation
     from sodarace_gym.rendering.film import terrain_sheet as terrain_sheet
+    from sodarace_gym.rendering.film import walk_moments as walk_moments
     from sodarace_gym.rendering.window import Window as Window
 
 __getattr__, __dir__ = lazy_names(
@@ -37,6 +38,7 @@ __getattr__, __dir__ = lazy_names(
             "terrain_image",
             "terrain_observation",
             "terrain_sheet",
+            "walk_moments",
         ],
         "window": ["Window"],
     },

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,6 +220,78 @@ def terrain_observation(terrain: Terrain, size: tuple[int, int]) -> Image:
     return to_image(canvas.finish())
 
 
+class Moments(NamedTuple):
+    """Moments of one walk.
+
+    Attributes:
+        images: A picture of each, shape (height, width, 3), uint8.
+        displacements: How far along x the centre of mass is from where it started, walker units, signed.
+        distance: Distance covered in the whole walk, walker units; 0.0 where there is a fault.
+        fault: None, or why the walk failed; the moments are then those before it.
+    """
+
+    images: list[Image]
+    displacements: list[float]
+    distance: float
+    fault: str | None
+
+
+def walk_moments(
+    design: WalkerDesign, terrain: Terrain, n: int = 6, duration: float = DURATION, size: tuple[int, int] = (236, 200)
+) -> Moments:
+    """Draws moments of a walk, each in a picture of its own, all of one scale.
+
+    Args:
+        design: The walker; it is simulated here.
+        terrain: The terrain.
+        n: Number of moments, evenly spread from the first to the last.
+        duration: Time to walk, s.
+        size: Width and height of each picture, pixels, at least ``camera.SMALLEST_SIDE``.
+
+    Returns:
+        The pictures and how far the walker had got.
+
+    Raises:
+        ValueError: ``n`` is less than 2, ``duration`` is not positive, or the size is too small.
+    """
+    n = checked_whole("n", n, "at least 2 moments", least=2)
+    rollout = roll_out(design, terrain, duration, record=True)
+    usable = _usable(design, terrain, rollout.trajectory)
+    indices = _evenly(usable, n)
+    start = usable[0, :, 0].mean()
+    return Moments(
+        images=[to_image(scene) for scene in _moment_scenes(design, terrain, usable, indices, size)],
+        displacements=[float(usable[index, :, 0].mean() - start) for index in indices],
+        distance=abs(rollout.displacement) if rollout.fault is None else 0.0,
+        fault=rollout.fault,
+    )
+
+
+def _evenly(usable: NDArray[np.float64], n: int) -> list[int]:
+    """Indices of n frames, from the first to the last."""
+    indices: list[int] = np.linspace(0, len(usable) - 1, n).round().astype(int).tolist()
+    return indices
+
+
+def _moment_scenes(
+    design: WalkerDesign,
+    terrain: Terrain,
+    usable: NDArray[np.float64],
+    indices: Sequence[int],
+    size: tuple[int, int],
+) -> Iterator[pygame.Surface]:
+    """The frames with these indices, each with its time and how far the walker has got."""
+    cameras = camera.follow(terrain, usable, size)
+    start = float(usable[0, :, 0].mean())
+    for index in indices:
+        canvas = Canvas(cameras[index], smoothing=3)
+        draw_terrain(canvas, terrain)
+        draw_start(canvas, terrain, start)
+        draw_walker(canvas, design, usable[index], gait(design, index / FRAME_RATE))
+        canvas.caption((f"{index / FRAME_RATE:.1f} s, {usable[index, :, 0].mean() - start:+.1f}", 20))
+        yield canvas.finish()
+
+
 def film_strip(
     design: WalkerDesign, terrain: Terrain | TerrainDraw | str, n: int = 6, duration: float = DURATION
 ) -> Image:
@@ -240,20 +313,14 @@ def film_strip(
     terrain = as_terrain(terrain)
     rollout = roll_out(design, terrain, duration, record=True)
     usable = _usable(design, terrain, rollout.trajectory)
-    moments = np.linspace(0, len(usable) - 1, n).round().astype(int).tolist()
+    moments = _evenly(usable, n)
     start = float(usable[0, :, 0].mean())
     panel, gap, track = (236, 200), 4, 170
     sheet = pygame.Surface((n * panel[0] + (n - 1) * gap, panel[1] + gap + track), depth=24)
     sheet.fill(PAPER)
 
-    cameras = camera.follow(terrain, usable, panel)
-    for column, index in enumerate(moments):
-        canvas = Canvas(cameras[index], smoothing=3)
-        draw_terrain(canvas, terrain)
-        draw_start(canvas, terrain, start)
-        draw_walker(canvas, design, usable[index], gait(design, index / FRAME_RATE))
-        canvas.caption((f"{index / FRAME_RATE:.1f} s, {usable[index, :, 0].mean() - start:+.1f}", 20))
-        sheet.blit(canvas.finish(), (column * (panel[0] + gap), 0))
+    for column, scene in enumerate(_moment_scenes(design, terrain, usable, moments, panel)):
+        sheet.blit(scene, (column * (panel[0] + gap), 0))
 
     poses = usable[moments]
     low, high = poses.min(axis=(0, 1)), poses.max(axis=(0, 1))
