@@ -12,6 +12,7 @@ import os
 import select
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, TextIO
 
 
@@ -39,6 +40,13 @@ STAGES: dict[str, Stage] = {
         "run_operators",
         "Lists the mutation operators that stage 1 can use, or explains the settings of one.",
         "elm-rl operators model",
+    ),
+    "lineage": Stage(
+        "elm_rl.report.lineage",
+        "LineageConfig",
+        "run_lineage",
+        "Prints how an elite of an evolution run came about, with diffs, and draws it from the seed to the elite.",
+        "elm-rl lineage runs/evolution niche 769 --archive square",
     ),
     "corpus": Stage(
         "elm_rl.corpus.corpus",
@@ -147,9 +155,10 @@ def _run(name: str, flags: Sequence[str]) -> int:
             prog=f"elm-rl {name}",
             description=f"{stage.summary}\n\nExample: {stage.example}",
         )
-        getattr(module, stage.function)(config)
-        if (place := getattr(config, "out", None) or getattr(config, "run", None)) is not None:
-            print(f"Done: {place / 'report.md' if name in ('report', 'pipeline') else place}")
+        result = getattr(module, stage.function)(config)
+        place = result if isinstance(result, Path) else getattr(config, "out", None)
+        if place is not None:
+            print(f"Done: {place / 'report.md' if name == 'pipeline' else place}")
     except ElmError as error:
         _complain(str(error))
         return 1

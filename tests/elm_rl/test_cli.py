@@ -107,6 +107,7 @@ def test_a_wrong_value_fails_and_is_named(capsys, tmp_path):
         ("finetune", ["--language-model", "missing", "--out", "out"]),
         ("sample", ["--model", "missing"]),
         ("report", ["--run", "missing"]),
+        ("lineage", ["missing"]),
     ],
 )
 def test_a_missing_file_is_one_sentence(capsys, tmp_path, monkeypatch, stage, flags):

@@ -18,7 +18,15 @@ from sodarace_gym.physics.constants import FRAME_RATE
 from sodarace_gym.physics.rollout import Rollout, roll_out
 from sodarace_gym.rendering import drawing, film
 from sodarace_gym.rendering.canvas import Colour, pygame
-from sodarace_gym.rendering.film import FRAME_SIZE, film_strip, frames, last_frame, terrain_image, terrain_sheet
+from sodarace_gym.rendering.film import (
+    FRAME_SIZE,
+    film_strip,
+    frames,
+    last_frame,
+    terrain_image,
+    terrain_sheet,
+    walk_moments,
+)
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
@@ -193,6 +201,22 @@ def test_a_film_strip_grows_with_its_moments() -> None:
     track = long[210:]
     covered = np.flatnonzero((np.abs(track.astype(int) - drawing.JOINT).max(axis=2) < 120).any(axis=0))
     assert np.ptp(covered) > 0.6 * long.shape[1], "the moments are spread along the way"
+
+
+def test_moments_are_pictures_from_the_start_to_the_end_of_a_walk() -> None:
+    terrain = make_terrain("Flat")
+    moments = walk_moments(wheel(), terrain, n=4, duration=3.0, size=(160, 120))
+    assert len(moments.images) == len(moments.displacements) == 4
+    for image in moments.images:
+        check_image(image, 160, 120)
+        assert count(image, drawing.JOINT) > 20
+    walked = roll_out(wheel(), terrain, 3.0).displacement
+    assert moments.displacements[0] == 0.0
+    assert moments.displacements[-1] == pytest.approx(walked, abs=0.5)
+    assert moments.distance == abs(walked)
+    assert moments.fault is None
+    with pytest.raises(ValueError, match="at least 2"):
+        walk_moments(wheel(), terrain, n=1)
 
 
 def test_a_film_strip_shows_a_walk_up_to_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
