@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ import numpy as np
 from benchmarks.convergence import SMALL
 from benchmarks.robust_maps import FINE_RATES, Elites, Judge, Progress, kept, progress_of, read_log, scores, within
 from benchmarks.tables import RESULTS, format_interval, markdown_table, publish
-from elm_rl.evolution.map_elites import EvolveConfig, make_operators, run_evolution
-from sodarace_gym.evaluation import Evaluation, Evaluator
+from elm_rl.evolution import EvolveConfig, run_evolve
 from sodarace_gym.physics.constants import STEP_RATE
 from sodarace_gym.physics.robustness import PERTURBATION
 from sodarace_gym.terrains.making import make_terrain
@@ -35,17 +34,6 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 """Shares of the evaluations, and of the plain run's time, at which maps are judged."""
 AT_EVALUATIONS, AT_TIME = "equal evaluations", "equal time"
 ALL = "all"
-
-
-class LeastOfCopies(Evaluator):
-    """An evaluator that gives the robust distance for the fitness."""
-
-    def evaluate(self, programs: Iterable[str], terrain: Any) -> list[Evaluation]:
-        """See `Evaluator.evaluate`."""
-        return [
-            evaluation if evaluation.robust_fitness is None else replace(evaluation, fitness=evaluation.robust_fitness)
-            for evaluation in super().evaluate(programs, terrain)
-        ]
 
 
 @dataclass(frozen=True)
@@ -70,11 +58,21 @@ def label(robustness: int) -> str:
     return "distance" if robustness == 0 else f"least of 1 + {robustness}"
 
 
-def evolve(out: Path, robustness: int, iterations: int, seed: int) -> None:
+def evolve(out: Path, robustness: int, iterations: int, seed: int, n_jobs: int) -> None:
     """Evolves with an objective, or goes on doing so."""
-    config = EvolveConfig(out=out, iterations=iterations, batch_size=BATCH, seed=seed)
-    with LeastOfCopies(robustness=robustness) as evaluator:
-        run_evolution(config, make_operators(config.operators), evaluator, resume=out.exists())
+    run_evolve(
+        EvolveConfig(
+            out=out,
+            terrains=(TERRAIN,),
+            operators=("gp",),
+            robustness=robustness,
+            iterations=iterations,
+            batch_size=BATCH,
+            seed=seed,
+            n_jobs=n_jobs,
+            resume=out.exists(),
+        )
+    )
 
 
 def examine(run: Path, iterations: int, plain_seconds: float, copies: int) -> Outcome:
@@ -242,13 +240,13 @@ def draw(path: Path, found: Mapping[int, Sequence[Outcome]]) -> None:
 
 
 def measure(
-    out: Path, robustnesses: Sequence[int], iterations: int, runs: int, copies: int
+    out: Path, robustnesses: Sequence[int], iterations: int, runs: int, copies: int, n_jobs: int = -1
 ) -> dict[int, list[Outcome]]:
     """All runs, evolved and judged; those that are there already are not made again."""
     for seed in range(runs):
         for robustness in robustnesses:
             print(f"seed {seed}, objective: {label(robustness)}", file=sys.stderr, flush=True)
-            evolve(out / f"seed{seed}_robustness{robustness}", robustness, iterations, seed)
+            evolve(out / f"seed{seed}_robustness{robustness}", robustness, iterations, seed, n_jobs)
     found: dict[int, list[Outcome]] = {robustness: [] for robustness in robustnesses}
     for seed in range(runs):
         plain = progress_of(out / f"seed{seed}_robustness0")[iterations].seconds
@@ -269,13 +267,14 @@ def main() -> None:
         "--robustness", type=int, nargs="+", default=[1, 3, 5], help="copies of the robust objectives (default 1 3 5)"
     )
     parser.add_argument("--copies", type=int, default=10, help="copies by which the judge judges (default 10)")
+    parser.add_argument("--n-jobs", type=int, default=-1, help="threads that evaluate; -1 for one a core (default)")
     parser.add_argument("--write", action="store_true", help="write benchmarks/results/robustness.md and .png")
     options = parser.parse_args()
     if min(options.evaluations, options.runs, options.copies, *options.robustness) < 1:
         parser.error("expected at least 1 of everything; the plain objective is always among the runs")
     iterations = max(len(SHARES), round(options.evaluations / BATCH))
     objectives = [0, *sorted(set(options.robustness))]
-    found = measure(options.out, objectives, iterations, options.runs, options.copies)
+    found = measure(options.out, objectives, iterations, options.runs, options.copies, options.n_jobs)
     body = page(found, iterations, options.copies)
     draw((RESULTS if options.write else options.out) / "robustness.png", found)
     if options.write:

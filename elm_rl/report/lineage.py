@@ -15,8 +15,8 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.report.ancestry import Generation, most_telling, parse_choice, read_lineage, run_settings
 from elm_rl.report.lineage_strip import draw_lineage
 from elm_rl.runs.path_settings import take_paths
-from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.terrain import Terrain
+from sodarace_gym.terrains.texts import terrain_from_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +71,12 @@ def run_lineage(config: LineageConfig) -> Path:
 
 def _ground(elite: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Terrain, float]:
     """What the elite was scored on, and for how long it walked, s."""
+    # Older runs name their only terrain in the settings alone.
     name, duration = elite.get("terrain", settings.get("terrain")), settings.get("duration")
     if not isinstance(duration, int | float) or not duration > 0:
         raise ElmError(f"The run's config.json has duration = {duration!r}; expected seconds: restore it from a copy.")
     try:
-        return make_terrain(name), float(duration)
+        return terrain_from_text(str(name)), float(duration)
     except ValueError as error:
         raise ElmError(f"The terrain of record {elite['id']} cannot be made: {error}") from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from benchmarks import robust_maps, robustness
 from benchmarks.convergence import distance
 from benchmarks.robust_maps import Elites, Judge, Progress, Verdict, kept, progress_of, read_log, scores, within
 from benchmarks.robustness import AT_EVALUATIONS, AT_TIME, Outcome
-from elm_rl.evolution.map_elites import make_operators
 from elm_rl.runs.run_directory import METRICS_FILE, SUMMARY_FILE, read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.programs.program import compile_program
@@ -29,8 +27,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, d
     out = tmp_path_factory.mktemp("robustness")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(robustness, "BATCH", 12)
-        patch.setattr(robustness, "make_operators", partial(make_operators, background=False))  # processes take seconds
-        yield out, robustness.measure(out, [0, 2], ITERATIONS, 2, COPIES)
+        yield out, robustness.measure(out, [0, 2], ITERATIONS, 2, COPIES, n_jobs=1)
 
 
 def test_maps_read_from_the_log_are_those_of_the_run_after_every_iteration(measured: Any) -> None:
@@ -87,7 +84,7 @@ def test_the_same_command_does_nothing_twice(measured: Any, monkeypatch: pytest.
 
     monkeypatch.setattr(Judge, "_walk", walks)
     monkeypatch.setattr(Evaluator, "evaluate", walks)
-    assert robustness.page(robustness.measure(out, [0, 2], ITERATIONS, 2, COPIES), ITERATIONS, COPIES) == text
+    assert robustness.page(robustness.measure(out, [0, 2], ITERATIONS, 2, COPIES, n_jobs=1), ITERATIONS, COPIES) == text
     (out / "plot").mkdir()
     robustness.draw(out / "plot" / "robustness.png", found)
     assert (out / "plot" / "robustness.png").stat().st_size > 10_000
