@@ -125,7 +125,7 @@ def _write_head(
 ) -> None:
     seed, elite = lineage[0], lineage[-1]
     title = f"{_shown(elite.record['archive'])}: from the seed to record {elite.record['id']}"
-    draw.text((_MARGIN, 20), title, _INK, _font(24, bold=True))
+    draw.text((_MARGIN, 20), _cut(title, 24, width - 2 * _MARGIN, bold=True), _INK, _font(24, bold=True))
     made = Counter(str(generation.record["operator"]) for generation in lineage[1:])
     parts = [
         f"{measured} {seed.fitness:.1f} to {elite.fitness:.1f} in {_count(len(lineage) - 1, 'generation')}",
