@@ -14,7 +14,7 @@ from PIL import Image
 
 from elm_rl.cli import main
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
+from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.mutation.patch import apply_unified_diff
 from elm_rl.report.ancestry import Choice, Generation, most_telling, parse_choice, read_lineage
 from elm_rl.report.lineage import LineageConfig, describe, run_lineage
