@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -47,6 +48,29 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95, resamples: int = 
     tail = 50.0 * (1.0 - confidence)
     low, high = np.percentile(array[picks].mean(axis=1), [tail, 100.0 - tail])
     return float(array.mean()), float(low), float(high)
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a share, which stays within 0 and 1 and has an upper end where nothing succeeded.
+
+    Args:
+        successes: How many trials succeeded.
+        trials: Independent trials.
+        z: Standard normal quantile of the coverage; 1.96 for 95%.
+
+    Returns:
+        (low, high); (0, 1) without trials.
+    """
+    if trials == 0:
+        return 0.0, 1.0
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    margin = z * math.sqrt(share * (1.0 - share) / trials + (z / (2 * trials)) ** 2)
+    scale = 1.0 + z * z / trials
+    # At the ends rounding must not leave the share itself outside.
+    low = (centre - margin) / scale if successes > 0 else 0.0
+    high = (centre + margin) / scale if successes < trials else 1.0
+    return low, high
 
 
 def format_interval(values: ArrayLike, digits: int = 1) -> str:

@@ -33,6 +33,23 @@ def test_one_value_carries_no_interval():
     assert tables.format_interval([3.0]) == "3.0"
 
 
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_wilson_intervals_hold_the_share_and_mirror(successes, more):
+    trials = successes + more
+    low, high = tables.wilson_interval(successes, trials)
+    assert 0.0 <= low <= successes / trials < high <= 1.0
+    assert tables.wilson_interval(more, trials) == pytest.approx((1.0 - high, 1.0 - low))
+    wider = tables.wilson_interval(successes, trials, z=3.0)
+    assert wider[0] <= low
+    assert wider[1] >= high
+
+
+def test_wilson_intervals_are_those_of_the_books():
+    assert tables.wilson_interval(10, 100) == pytest.approx((0.0552, 0.1744), abs=1e-4)
+    assert tables.wilson_interval(0, 100_000) == pytest.approx((0.0, 3.84e-5), abs=1e-7)
+    assert tables.wilson_interval(0, 0) == (0.0, 1.0)
+
+
 def test_a_published_result_stands_beside_its_command_and_machine(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     monkeypatch.setattr("sys.argv", ["benchmarks/speed.py", "--repeats", "3"])
