@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import bug_fixing, tables
 from benchmarks.bug_fixing import PARITY, POINTS, QUADRATIC, Judge, Problem, make_operator, measure, totals
 from elm_rl.errors import ConfigError
+from elm_rl.mutation.operator import Child, MutationOperator, Parent
 from sodarace_gym.programs.sandbox import Sandbox
 
 
@@ -117,6 +120,33 @@ def test_a_killed_run_goes_on_to_the_same_figures(few: None, tmp_path: Path, mon
     more = measure(["gp"], 80, 0, killed)
     assert len(measured) == 2 * 2, "whole chunks are kept when more trials are asked for"
     assert totals(more, "gp", PARITY.name, 1)[1] == 80
+
+
+def test_what_is_no_tree_gp_is_made_once_and_sees_the_docstring(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Copier(MutationOperator):
+        closed = 0
+
+        def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+            for parent in parents:
+                assert "Returns" in parent.program
+                fixed = parent.program.replace("c1", "b1") if rng.random() < 0.5 else None
+                yield Child(fixed, "copier", "")
+
+        def close(self) -> None:
+            Copier.closed += 1
+
+    made: list[tuple[str, int]] = []
+    monkeypatch.setattr(bug_fixing, "MODEL_TRIALS", 60)
+    monkeypatch.setattr(bug_fixing, "make_operator", lambda name, edits: made.append((name, edits)) or Copier())
+    rows = measure(["copier", "another"], None, 0, tmp_path / "bugs.jsonl")
+    fixed, trials, applied, _ = totals(rows, "copier", PARITY.name, 1)
+    assert (trials, fixed) == (60, applied)
+    assert 15 < fixed < 45
+    assert totals(rows, "copier", QUADRATIC.name, 2)[0] == 0
+    assert Counter(made) == {("copier", 1): 2, ("another", 1): 2}, "once to see whether the name is right"
+    assert Copier.closed == len(made)
 
 
 def test_chunks_have_random_numbers_of_their_own(few: None, tmp_path: Path, sandbox: Sandbox) -> None:
