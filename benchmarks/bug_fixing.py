@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tables import RESULTS, markdown_table, publish, wilson_interval
-from elm_rl.errors import ConfigError
+from elm_rl.errors import ElmError
+from elm_rl.mutation import specs
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.gp.program_tree import normalise_program
 from elm_rl.mutation.gp_blind.operator import GPBlindMutation, GPBlindOptions
@@ -138,17 +139,18 @@ def make_operator(name: str, edits: int) -> MutationOperator:
     """An operator by its name.
 
     Args:
-        name: The name.
-        edits: How many edits tree GP makes of a program; other operators decide for themselves.
+        name: One of `TREE_GP`, or any other name that `elm-rl evolve` takes, with its settings.
+        edits: How many edits `TREE_GP` makes of a program; other operators decide for themselves.
 
     Raises:
-        ConfigError: There is no operator of that name.
+        ElmError: There is no operator of that name, or its model cannot be loaded.
     """
     if name == "gp-blind":
         return GPBlindMutation(GPBlindOptions(crossover=0.0, edits=edits, max_edits=edits))
     if name == "gp":
         return GPMutation(more_edits=_ALWAYS, max_edits=edits)
-    raise ConfigError(f"There is no operator {name!r}; expected gp-blind or gp.")
+    (spec,) = specs.read_specs([name])
+    return specs.make_operator(spec, background=False)
 
 
 def chunks_of(trials: int) -> list[int]:
@@ -302,7 +304,9 @@ def draw(rows: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path) ->
 def main() -> None:
     """Measures what is missing, prints and optionally writes the tables and the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--operators", nargs="+", default=["gp-blind", "gp"], help="operators by name")
+    parser.add_argument(
+        "--operators", nargs="+", default=["gp-blind", "gp"], help="operators by name, as for `elm-rl evolve`"
+    )
     parser.add_argument("--trials", type=int, help="children a point (default 100,000 for tree GP, 1,000 for others)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all trials (default 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/bug_fixing.jsonl"), help="where measurements are kept")
@@ -312,7 +316,7 @@ def main() -> None:
         parser.error(f"--trials is {options.trials}; expected 1 or more")
     try:
         rows = measure(options.operators, options.trials, options.seed, options.out)
-    except ConfigError as error:
+    except ElmError as error:
         parser.error(str(error))
     body = (
         f"Seed {options.seed}. One child a trial, of the program with its bugs; fixed means that the child returns the right "

@@ -54,6 +54,13 @@ KINDS: dict[str, Kind] = {
         "Genetic programming with edits that know what joints and muscles are.",
         background=True,
     ),
+    "gp-blind": Kind(
+        "elm_rl.mutation.gp_blind.operator",
+        "GPBlindMutation",
+        "Genetic programming that knows Python and nothing of walkers, with crossover of two elites.",
+        options="GPBlindOptions",
+        background=True,
+    ),
     "model": Kind(
         "elm_rl.mutation.language_model",
         "LanguageModelMutation",

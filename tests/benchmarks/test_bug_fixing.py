@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks import bug_fixing, tables
 from benchmarks.bug_fixing import PARITY, POINTS, QUADRATIC, Judge, Problem, make_operator, measure, totals
-from elm_rl.errors import ConfigError
+from elm_rl.errors import ConfigError, ElmError
 from elm_rl.mutation.operator import Child, MutationOperator, Parent
 from sodarace_gym.programs.sandbox import Sandbox
 
@@ -166,8 +166,16 @@ def test_chunks_have_random_numbers_of_their_own(few: None, tmp_path: Path, sand
     assert children[0] != children[1] != children[2] != children[0]
 
 
+def test_any_operator_of_an_evolution_can_be_named(few: None, tmp_path: Path) -> None:
+    name = "gp-blind,edits=2,max_edits=2,crossover=0"
+    rows = measure([name], 20, 0, tmp_path / "bugs.jsonl")
+    assert [row["operator"] for row in rows] == [name, name]
+    with pytest.raises(ElmError, match="crossover is 7"):
+        measure(["gp-blind,crossover=7"], 20, 0, tmp_path / "bugs.jsonl")
+
+
 def test_an_unknown_operator_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no operator 'gp-seeing'; expected gp-blind or gp"):
+    with pytest.raises(ConfigError, match="no operator 'gp-seeing'; expected one of gp, gp-blind"):
         measure(["gp", "gp-seeing"], 10, 0, tmp_path / "runs" / "bugs.jsonl")
     assert list(tmp_path.iterdir()) == []
 
