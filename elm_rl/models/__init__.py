@@ -1,6 +1,7 @@
 """Language models over programs.
 
-`tokenizer` makes programs tokens. `language_model` has the sizes, and how models are saved and loaded,
+`tokenizer` makes programs tokens. `language_model` has the sizes, and how models are saved and loaded (`sources`: from
+where; `devices`: to where),
 `sampling` how they write; `terrain_conditioning` tells a model which terrain to write for. `supervised_training` is the loop of
 every supervised stage, and `pretraining` is stage 2.
 """

@@ -16,16 +16,21 @@ from typing import Any
 
 import torch
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.models.devices import check_dtype, choose_device, choose_dtype
+from elm_rl.models.sources import ModelSource, find_model
 from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM  # importing it also tells transformers of it
 from elm_rl.models.tokenizer import DEFAULT_CONTEXT, encode_text
 from elm_rl.runs.run_directory import explained_disk_errors
@@ -113,60 +118,99 @@ def save_language_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
                 os.replace(file, folder / file.name)
 
 
-def load_language_model(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Loads a causal language model and its tokenizer, in float32, from a folder or from the Hugging Face hub by name.
+def load_language_model(
+    name_or_path: str | Path, *, device: str = "cpu", dtype: str = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Loads a causal language model and its tokenizer from a folder, a GGUF file or the Hugging Face hub.
 
-    Only safetensors weights are read and no code of the model's repository is run, so a downloaded model cannot take
-    over the machine.
+    Only safetensors and GGUF weights are read and no code of the model's repository is run, so a downloaded model cannot
+    take over the machine. A model from a GGUF file is unpacked: it can be trained and saved like any other.
+
+    Args:
+        name_or_path: What `find_model` takes.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the best there is.
+        dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto`` for what is fast on the device.
 
     Returns:
         The model in evaluation mode, and its tokenizer with a padding token.
 
     Raises:
-        ElmError: The folder or a file in it is missing or damaged, there is no tokenizer, or the weights do
-            not fit the configuration.
+        ConfigError: There is no such device or dtype.
+        ElmError: There is no such model, a file of it is missing or damaged, it has no tokenizer, it is not a causal
+            language model, its weights do not fit its configuration, or it does not fit the device.
     """
-    name = str(name_or_path)
-    folder = Path(name).expanduser()
-    # "owner/model" can be a hub name; anything else that is not on disk can only be a mistyped path.
-    hub_name = not isinstance(name_or_path, Path) and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
-    if folder.exists():
-        if not (folder / "config.json").is_file():
-            raise ElmError(
-                f"'{folder}' holds no model (config.json is missing); give a folder written by 'elm-rl pretrain'."
-            )
-        name = str(folder)
-    elif not hub_name:
-        raise ElmError(f"There is no model folder '{folder}'; check the path, or train one with 'elm-rl pretrain'.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        with _no_progress_bars():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-            )
-    # A damaged file surfaces as whatever its parser raises: json, safetensors and tokenizers share no base class.
-    except Exception as error:
-        place = (
-            f"The model folder '{folder}' cannot be read" if folder.exists() else f"No model {name!r} could be loaded"
+    place = choose_device(device)
+    check_dtype(dtype)
+    source = find_model(name_or_path)
+    with _explained(source):
+        config = AutoConfig.from_pretrained(source.name, **source.arguments())
+    _check_language_model(source, config)
+    tokenizer = _load_tokenizer(source)
+    with _explained(source), _no_progress_bars():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source.name,
+            config=config,
+            dtype=choose_dtype(dtype, place, config),
+            output_loading_info=True,
+            **source.arguments(),
+            **source.weight_arguments(),
         )
-        raise ElmError(
-            f"{place}: {_first_line(error)}; restore it from a copy, train it again or give another."
-        ) from error
     model, info = loaded
     if info["missing_keys"]:
         # transformers would fill these with random numbers and only log a warning.
         missing = sorted(info["missing_keys"])
-        raise ElmError(f"The model '{name}' lacks {len(missing)} tensors, such as {missing[0]}; train it again.")
-    if not encode_text(tokenizer, "x = 1\n"):
-        # Without its files transformers makes a tokenizer that knows no word, and says nothing.
         raise ElmError(
-            f"There is no tokenizer with the model '{name}' (tokenizer.json or the like): a program gives no tokens; put "
-            "its files beside the weights."
+            f"The model '{source.label}' lacks {len(missing)} tensors, such as {missing[0]}; train it again or give another."
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    try:
+        model.to(place)
+    except torch.OutOfMemoryError as error:
+        raise ElmError(
+            f"The model '{source.label}' does not fit the memory of {place}; set dtype to bfloat16, device to cpu, or use a "
+            "smaller model."
+        ) from error
     model.eval()
     return model, tokenizer
+
+
+def _check_language_model(source: ModelSource, config: PretrainedConfig) -> None:
+    """Whether a configuration is that of a causal language model.
+
+    Raises:
+        ElmError: It is not.
+    """
+    # Some architectures that fill gaps or classify can be loaded as causal models: their weights then say nonsense.
+    named = config.architectures or []
+    classes = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), ())
+    known = {kind.__name__ for kind in (classes if isinstance(classes, tuple) else (classes,))}
+    writes = not named or any(name in known or name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or not writes:
+        kind = named[0] if named else config.model_type
+        raise ElmError(
+            f"'{source.label}' holds a {kind}, which is no causal language model and cannot write programs; give one that "
+            "continues text, such as a Llama or a GPT."
+        )
+
+
+def _load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
+    """Loads the tokenizer of a model.
+
+    Raises:
+        ElmError: There is none, or its files are damaged.
+    """
+    tokenizer: PreTrainedTokenizerBase | None = None
+    if source.has_tokenizer_files():
+        with _explained(source):
+            tokenizer = AutoTokenizer.from_pretrained(source.name, **source.arguments())
+    # Where files are missing transformers may make a tokenizer that knows no word, and says nothing.
+    if tokenizer is None or not encode_text(tokenizer, "x = 1\n"):
+        raise ElmError(
+            f"There is no tokenizer with the model '{source.label}' (tokenizer.json or the like): a program gives no tokens; "
+            "put its files beside the weights."
+        )
+    return tokenizer
 
 
 def load_policy(
@@ -201,6 +245,18 @@ def _no_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def _explained(source: ModelSource) -> Iterator[None]:
+    """Turns what reading a model raises into one sentence."""
+    try:
+        yield
+    except ElmError:
+        raise
+    # A damaged file surfaces as whatever its parser raises: json, safetensors, gguf and tokenizers share no base class.
+    except Exception as error:
+        raise ElmError(f"{source.place()}: {_first_line(error)}; {source.remedy()}.") from error
 
 
 def _first_line(error: BaseException) -> str:
