@@ -77,7 +77,7 @@ def find_answer(text: str, format: str, *, ended: bool, fence_open: bool = True)
     opened_here = closed = False
     blocks: list[str] = []
     for line in lines:
-        fence = _FENCE.fullmatch(line)
+        fence = _fence(line)
         if fence is None and not closed and line.endswith("```"):  # closed behind the last line of code
             fence = _FENCE.fullmatch("```")
             inside.append(line.removesuffix("```"))
@@ -110,9 +110,13 @@ def find_answer(text: str, format: str, *, ended: bool, fence_open: bool = True)
     return Answer(rest, ended)
 
 
+def _fence(line: str) -> re.Match[str] | None:
+    return _FENCE.fullmatch(line) if len(line) <= 200 else None
+
+
 def _closes_only(lines: list[str]) -> bool:
     """Whether the only fence stands behind a program or a patch: it closes what nobody opened."""
-    fences = [number for number, line in enumerate(lines) if _FENCE.fullmatch(line)]
+    fences = [number for number, line in enumerate(lines) if _fence(line)]
     before = "\n".join(lines[: fences[0]]) if len(fences) == 1 else ""
     return any(sign.search(before) for sign in (_ENTRY, _TELLTALE["search_replace"], _HUNK))
 
@@ -122,7 +126,7 @@ def _without_prose(text: str, *, first: bool) -> str:
     parts: list[list[str]] = []
     within = False
     for line in text.split("\n"):
-        if within and _MORE_CODE.match(line):
+        if within and _MORE_CODE.match(line, 0, 200):
             parts[-1].append(line)
         elif _CODE_LINE.match(line):
             if not within:

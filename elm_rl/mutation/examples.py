@@ -28,6 +28,9 @@ WHOLE, SEARCH_REPLACE, UNIFIED_DIFF = FORMATS = ("whole", "search_replace", "uni
 """How a completion gives the child: its whole text, or a patch of the parent."""
 TOKENS, PLAIN = LAYOUTS = ("tokens", "plain")
 
+MAX_PATCH_CHARACTERS = 32_000
+"""Longer patches are not read: they are several times as long as any program that is worth a patch."""
+
 _FENCE = "```"
 _ASKS = {
     WHOLE: ("The file after the commit:", "python"),
@@ -99,10 +102,12 @@ def read_completion(parent: str, completion: str, format: str) -> str:
     """Turns a model's answer into the child's text, which ends with a newline.
 
     Raises:
-        PatchError: The answer is empty, or is a patch that cannot be read or does not fit the parent.
+        PatchError: The answer is empty, or is a patch that is too long, cannot be read or does not fit the parent.
         ValueError: There is no such format.
     """
     check_format(format)
+    if format != WHOLE and len(completion) > MAX_PATCH_CHARACTERS:
+        raise PatchError(f"The patch has {len(completion)} characters; at most {MAX_PATCH_CHARACTERS} are read.")
     child = _APPLIERS[format](parent, completion)
     if not child.strip():
         raise PatchError("The answer leaves no program; expected its text or a patch of it.")

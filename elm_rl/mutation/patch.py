@@ -14,7 +14,7 @@ import difflib
 import re
 from dataclasses import dataclass
 
-from elm_rl.mutation.line_matching import PatchError, find, locate, reindent, strip_blank
+from elm_rl.mutation.line_matching import LineSimilarity, PatchError, find, locate, reindent, strip_blank
 
 SEARCH_MARK = "<<<<<<< SEARCH"
 MIDDLE_MARK = "======="
@@ -102,9 +102,10 @@ def apply_search_replace(parent: str, patch: str) -> str:
         PatchError: There is no complete block, or a block is found nowhere or in several places.
     """
     lines = parent.split("\n")
+    similarity = LineSimilarity()
     cursor = 0
     for number, (search, replace) in enumerate(_read_blocks(patch), start=1):
-        at, size, replace = _locate_block(lines, search, replace, cursor, f"SEARCH block {number}")
+        at, size, replace = _locate_block(lines, search, replace, cursor, f"SEARCH block {number}", similarity)
         lines[at : at + size] = replace
         cursor = at + len(replace)
     return "\n".join(lines)
@@ -130,7 +131,7 @@ def _read_blocks(patch: str) -> list[tuple[list[str], list[str]]]:
 
 
 def _locate_block(
-    lines: list[str], search: list[str], replace: list[str], cursor: int, name: str
+    lines: list[str], search: list[str], replace: list[str], cursor: int, name: str, similarity: LineSimilarity
 ) -> tuple[int, int, list[str]]:
     """Where a block stands (index, number of lines) and what to put there, its indentation put right."""
     for begin in (cursor, 0):
@@ -142,7 +143,7 @@ def _locate_block(
         if "".join(lines).strip():
             raise PatchError(f"{name} is empty; give the lines to replace.")
         return 0, len(lines), replace
-    at = locate(lines, search, None, name)
+    at = locate(lines, search, None, name, similarity)
     return at, len(search), reindent(replace, search, lines[at : at + len(search)])
 
 
@@ -190,9 +191,10 @@ def apply_unified_diff(parent: str, patch: str) -> str:
         PatchError: There is no hunk with a change, or a hunk is found nowhere or in several places.
     """
     lines = _split(parent)
+    similarity = LineSimilarity()
     shift = 0  # how much longer the text is now than the one the line numbers speak of
     for number, hunk in enumerate(_read_hunks(patch), start=1):
-        at, marked = _place_hunk(lines, hunk, shift, f"Hunk {number}")
+        at, marked = _place_hunk(lines, hunk, shift, f"Hunk {number}", similarity)
         olds = [line for mark, line in marked if mark != "+"]
         found = lines[at : at + len(olds)]
         kept, added = iter(found), iter(reindent([line for mark, line in marked if mark == "+"], olds, found))
@@ -205,14 +207,16 @@ def apply_unified_diff(parent: str, patch: str) -> str:
     return "".join(lines)
 
 
-def _place_hunk(lines: list[str], hunk: _Hunk, shift: int, name: str) -> tuple[int, tuple[tuple[str, str], ...]]:
+def _place_hunk(
+    lines: list[str], hunk: _Hunk, shift: int, name: str, similarity: LineSimilarity
+) -> tuple[int, tuple[tuple[str, str], ...]]:
     """Where a hunk stands, and those of its lines that stand there."""
     old = hunk.old
     hint = None if hunk.start is None else hunk.start + shift
     if hint is not None and 0 <= hint <= len(lines) and lines[hint : hint + len(old)] == old:
         return hint, hunk.lines
     if any(line.strip() for line in old):
-        return _locate_hunk(lines, hunk.lines, hint, name)
+        return _locate_hunk(lines, hunk.lines, hint, name, similarity)
     if "".join(lines).strip():
         raise PatchError(f"{name} has no lines to be found by; give it unchanged lines around the change.")
     return 0, tuple((mark, line) for mark, line in hunk.lines if mark == "+")
@@ -258,7 +262,11 @@ def _read_hunks(patch: str) -> list[_Hunk]:
 
 
 def _locate_hunk(
-    lines: list[str], marked: tuple[tuple[str, str], ...], hint: int | None, name: str
+    lines: list[str],
+    marked: tuple[tuple[str, str], ...],
+    hint: int | None,
+    name: str,
+    similarity: LineSimilarity,
 ) -> tuple[int, tuple[tuple[str, str], ...]]:
     """Where a hunk stands, if need be without its outermost context lines."""
     problem: PatchError | None = None
@@ -273,11 +281,11 @@ def _locate_hunk(
         if not any(line.strip() for line in old):
             break
         try:
-            return locate(lines, old, hint, name, similar=False), tuple(trimmed)
+            return locate(lines, old, hint, name, None), tuple(trimmed)
         except PatchError as error:
             problem = problem or error
     try:
-        return locate(lines, [line for mark, line in marked if mark != "+"], hint, name), marked
+        return locate(lines, [line for mark, line in marked if mark != "+"], hint, name, similarity), marked
     except PatchError as error:
         raise problem or error from None
 

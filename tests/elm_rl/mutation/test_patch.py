@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elm_rl.mutation.examples import read_completion, write_completion
 from elm_rl.mutation.patch import (
     MIDDLE_MARK,
     REPLACE_MARK,
@@ -225,3 +226,18 @@ def test_a_missing_final_newline_is_kept_and_marked_as_the_format_has_it() -> No
     diff = make_unified_diff("a\nb", "a\nc\n")
     assert diff.split("\n") == ["@@ -1,2 +1,2 @@", " a", "-b", "\\ No newline at end of file", "+c"]
     assert apply_unified_diff("a\nb", diff) == "a\nc\n"
+
+
+def test_looking_for_similar_lines_ends_where_it_costs_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = "def f():\n    first = 1\n    return first\n"
+    patch = "<<<<<<< SEARCH\n    firts = 1\n=======\n    first = 2\n>>>>>>> REPLACE\n"
+    assert apply_search_replace(parent, patch) == parent.replace("1", "2")
+    monkeypatch.setattr("elm_rl.mutation.line_matching.MAX_COMPARED", 100)
+    with pytest.raises(PatchError, match="not in the program"):
+        apply_search_replace(parent, patch)
+
+
+@pytest.mark.parametrize("format", ["search_replace", "unified_diff"])
+def test_endless_patches_are_not_read(format: str) -> None:
+    with pytest.raises(PatchError, match="at most 32000"):
+        read_completion("x = 1\n", write_completion("x = 1\n", "x = 2\n" * 9000, format), format)

@@ -220,3 +220,21 @@ def test_answers_are_capped_and_never_parsed_here(monkeypatch: pytest.MonkeyPatc
     assert read_answer(PARENT, long, WHOLE, ended=True)[:2] == (None, NOT_APPLIED)
     assert read_answer(PARENT, long, WHOLE, ended=False)[:2] == (None, CUT)
     assert "ast" not in vars(answers)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<<<<<<< SEARCH\n" + "ab" * 9000 + "\n=======\nx\n>>>>>>> REPLACE\n",
+        "<<<<<<< SEARCH\n" + "x + = 1\n" * 3000 + "=======\nx\n>>>>>>> REPLACE\n",
+        "@@ -1 +1 @@\n-    b = wc.add_bone(x, y)\n+x\n" * 900,
+        "```" + " " * 100_000 + "`",
+        "def make_walker():\nfor a" + " in" * 40_000 + "\n",
+        "<think>" * 18_000,
+        "a[" + "] " * 60_000,
+    ],
+)
+def test_answers_meant_to_be_slow_to_read_are_read_soon(text: str) -> None:
+    """Each takes milliseconds; without bounds on what lines are compared they take minutes."""
+    parent = Parent(SQUARE + "x = '" + "a" * 9000 + "'\n")
+    assert read_answer(parent, text, WHOLE, ended=True).failure == NOT_APPLIED
