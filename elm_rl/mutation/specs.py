@@ -48,6 +48,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
+    "api": Kind("elm_rl.mutation.api.operator", "ServedMutation", "ServedOptions", source="MODEL@BASE_URL"),
     "gp": Kind(
         "elm_rl.mutation.gp.operator",
         "GPMutation",
@@ -215,7 +216,8 @@ def _spec(kind: str, source: str | None, options: dict[str, Any], text: str) -> 
         raise ConfigError(f"operators has {text!r}; expected {kind}:{wanted}.")
     if wanted is None and source is not None:
         raise ConfigError(f"operators has {text!r}; expected {kind} alone, which has no source.")
-    name = str(options.pop("name", kind if source is None else f"{kind}:{Path(source).name or source}"))
+    own = Path((source or "").partition("@http")[0]).name  # of a model on a server, not of the server
+    name = str(options.pop("name", kind if source is None else f"{kind}:{own or source}"))
     if not _NAME.fullmatch(name):
         raise ConfigError(f"An operator is named {name!r}; expected up to 80 letters, digits and . _ - + @ : /.")
     return OperatorSpec(kind, source, name, options)

@@ -21,7 +21,7 @@ from elm_rl.mutation.api.ledger_file import ledger_path, recorded_ledgers
 from elm_rl.mutation.api.options import ServedOptions, read_source
 from elm_rl.mutation.memory import Memory
 from elm_rl.mutation.operator import Child, MutationOperator, Outcome, Parent, draw_message
-from elm_rl.mutation.prompts import chat_messages, read_answer
+from elm_rl.mutation.prompts import chat_messages, patched_text, read_answer
 
 ROOM_TOKENS = 256
 """How many tokens an answer may have beyond one for each character of the parent: for words around the program."""
@@ -68,7 +68,7 @@ class ServedMutation(MutationOperator):
             self._fields["min_p"] = options.min_p
         self._ledger = Ledger(name, options.terms())
         self._first_question = NOTHING
-        self._memory = Memory() if options.memory else None
+        self._memory = Memory(options.memory_every) if options.memory else None
         self._free = threading.BoundedSemaphore(options.concurrency)
         self._closed = threading.Event()  # set for those who wait now when the operator is closed
         self._in_a_row = 0  # requests without an answer since the last that had one
@@ -178,8 +178,7 @@ class ServedMutation(MutationOperator):
     def _child(self, parent: Parent, rng: np.random.Generator, told: str, closed: threading.Event) -> Child:
         options, message = self.options, draw_message(rng)
         messages = chat_messages(parent, message, options.format, memory=told)
-        longest = len(parent.program) + ROOM_TOKENS if options.max_tokens is None else options.max_tokens
-        request = self._request(messages, longest, nonce=int(rng.integers(2**63)))
+        request = self._request(messages, self._longest_answer(parent), nonce=int(rng.integers(2**63)))
         reply, cost = self._reply(request, closed)
         prompt = f"{ledger_path(Path(), self.name).as_posix()}#{request.key}"
         if reply.status != ANSWERED:
@@ -194,6 +193,13 @@ class ServedMutation(MutationOperator):
             prompt=prompt,
             cost=cost,
         )
+
+    def _longest_answer(self, parent: Parent) -> int:
+        """How many tokens an answer may have."""
+        if self.options.max_tokens is not None:
+            return self.options.max_tokens
+        texts = (patched_text(parent), *(other.program for other in parent.others))
+        return max(len(text) for text in texts) + ROOM_TOKENS
 
     def _request(self, messages: list[dict[str, str]], max_tokens: int, nonce: int) -> Request:
         body = {**self._fields, "messages": messages, "max_tokens": max_tokens}

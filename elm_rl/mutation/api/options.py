@@ -104,8 +104,10 @@ class ServedOptions:
     """Whether a child that failed goes back once with its error."""
     memory: bool = False
     """Whether the model is told what worked in this run and what did not."""
+    memory_every: int = 5
+    """Iterations after which that is put together anew."""
     parents: int = 1
-    """How many elites it is shown, to combine what is good in them."""
+    """How many elites it is shown, to combine what is good in them; several are asked for whole."""
     price_in: float = 0.0
     """Price of a million tokens of requests, in any currency."""
     price_out: float = 0.0
@@ -129,6 +131,7 @@ class ServedOptions:
             ("back_off", self.back_off, self.back_off >= 0, "seconds from 0"),
             ("concurrency", self.concurrency, 1 <= self.concurrency <= 1000, "a number from 1 to 1000"),
             ("parents", self.parents, 1 <= self.parents <= 8, "a number from 1 to 8"),
+            ("memory_every", self.memory_every, self.memory_every >= 1, "a number from 1"),
             ("price_in", self.price_in, self.price_in >= 0, "a price from 0"),
             ("price_out", self.price_out, self.price_out >= 0, "a price from 0"),
             ("max_cost", self.max_cost, self.max_cost is None or self.max_cost > 0, "an amount above 0"),

@@ -25,7 +25,8 @@ from elm_rl.mutation.api import operator as served
 from elm_rl.mutation.api.client import ServerRefusal
 from elm_rl.mutation.api.ledger_file import ledger_path
 from elm_rl.mutation.api.options import read_source
-from elm_rl.mutation.operator import Child, FailedAttempt, Parent
+from elm_rl.mutation.operator import Child, FailedAttempt, Outcome, Parent
+from elm_rl.mutation.specs import make_operator, read_specs
 from tests.elm_rl.mutation.api.rude_server import (
     CHILD,
     RudeServer,
@@ -126,6 +127,28 @@ def test_every_option_of_a_request_reaches_the_server(server: RudeServer) -> Non
     assert any("# a child that failed" in text and "It has no joints." in text for text in shown)
     waiting, arriving = operator(server, wait=True, concurrency=3), operator(server, wait=False, concurrency=3)
     assert (waiting.ahead, waiting.concurrency, arriving.ahead, arriving.concurrency) == (True, 0, False, 3)
+
+
+def test_what_worked_is_told_from_the_iteration_after_it_was_put_together(server: RudeServer, tmp_path: Path) -> None:
+    made = operator(server, tmp_path, memory=True, memory_every=1)
+    child = Child(CHILD, "api", "m")
+    outcome = Outcome(PARENTS[0], child, fitness=9.5, measures={"height": 3.0}, admitted=True, gain=2.0)
+    before = made.state()
+    begun = made.children(PARENTS[:2], np.random.default_rng(0))
+    made.learn([outcome])
+    assert all(child.applied for child in begun)
+    mutated(made, PARENTS[2:4])
+    told = ["Changes that worked in this run" in body["messages"][0]["content"] for body in server.bodies]
+    assert told == [False, False, True, True], "what is being made is not told what came later"
+    learnt = json.loads(json.dumps(made.state()))
+    made.restore(before)
+    assert made.state() == before
+    made.restore(learnt)
+    mutated(made, PARENTS[4:5])
+    assert "9.5 after" in server.bodies[-1]["messages"][0]["content"]
+    plain = operator(server)
+    plain.learn([outcome])
+    assert plain.state() == {}
 
 
 def test_same_numbers_same_questions_and_children_whatever_arrives_first(server: RudeServer, tmp_path: Path) -> None:
@@ -391,6 +414,7 @@ def test_a_source_that_is_none_is_refused_without_repeating_a_secret(source: str
         ({"retries": -1}, "retries"),
         ({"concurrency": 0}, "concurrency is 0; expected a number from 1 to 1000"),
         ({"parents": 0}, "parents"),
+        ({"memory_every": 0}, "memory_every"),
         ({"price_in": -1.0}, "price_in"),
         ({"max_cost": 1.0}, "set price_in and price_out too"),
         ({"max_cost": 0.0, "price_in": 1.0}, r"max_cost is 0\.0; expected an amount above 0"),
@@ -403,6 +427,18 @@ def test_a_source_that_is_none_is_refused_without_repeating_a_secret(source: str
 def test_options_out_of_range_are_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         ServedOptions(**options)
+
+
+def test_the_command_line_names_it_with_its_settings() -> None:
+    source = "org/tiny:1b@http://localhost:8000/v1"
+    (spec,) = read_specs([f"api:{source},wait=no,max_cost=2.5,price_in=1,max_tokens=none"])
+    assert (spec.kind, spec.source, spec.name) == ("api", source, "api:tiny:1b")
+    made = make_operator(spec)
+    assert isinstance(made, ServedMutation)
+    assert (made.name, made.concurrency) == ("api:tiny:1b", 8)
+    assert made.options == ServedOptions(wait=False, max_cost=2.5, price_in=1.0)
+    with pytest.raises(ConfigError, match=r"operator 'api:tiny:1b': top_p is 2\.0"):
+        make_operator(read_specs([f"api:{source},top_p=2"])[0])
 
 
 def test_models_whose_names_hold_signs_are_taken_apart() -> None:
