@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from elm_rl.errors import ElmError
+from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.evolution.children_log import read_children
-from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
 from elm_rl.evolution.seeds import load_seed
 from tests.elm_rl.mutation.api.rude_server import Handler, completion, disconnects, hangs, sends, serving
 

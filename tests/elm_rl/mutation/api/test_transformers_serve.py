@@ -19,8 +19,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.evolution.children_log import read_children
-from elm_rl.evolution.map_elites import EvolveConfig, run_evolve
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.mutation.api import ServedMutation
 
