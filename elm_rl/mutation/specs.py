@@ -48,7 +48,13 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "api": Kind("elm_rl.mutation.api.operator", "ServedMutation", "ServedOptions", source="MODEL@BASE_URL"),
+    "api": Kind(
+        "elm_rl.mutation.api.operator",
+        "ServedMutation",
+        "A model on any OpenAI-compatible server, with budgets; its replies are kept and replayed (docs/servers.md).",
+        options="ServedOptions",
+        source="MODEL@BASE_URL",
+    ),
     "gp": Kind(
         "elm_rl.mutation.gp.operator",
         "GPMutation",
