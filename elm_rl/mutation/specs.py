@@ -48,13 +48,6 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "api": Kind(
-        "elm_rl.mutation.api.operator",
-        "ServedMutation",
-        "A model on any OpenAI-compatible server, with budgets; its replies are kept and replayed (docs/servers.md).",
-        options="ServedOptions",
-        source="MODEL@BASE_URL",
-    ),
     "gp": Kind(
         "elm_rl.mutation.gp.operator",
         "GPMutation",
@@ -73,6 +66,13 @@ KINDS: dict[str, Kind] = {
         "LanguageModelMutation",
         "A causal language model that reads a program and a commit message, and writes the changed program.",
         source="MODEL",
+    ),
+    "api": Kind(
+        "elm_rl.mutation.api.operator",
+        "ServedMutation",
+        "A model on any OpenAI-compatible server, with budgets; its replies are kept and replayed (docs/servers.md).",
+        options="ServedOptions",
+        source="MODEL@BASE_URL",
     ),
 }
 """Every kind of operator. Its class is made with the source, if it has one, the options, if it has any, and ``name=``."""
