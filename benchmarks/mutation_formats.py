@@ -17,7 +17,7 @@ from benchmarks.tables import markdown_table, publish
 from elm_rl.evolution.map_elites import EvolveConfig, run_evolution
 from elm_rl.mutation.examples import FORMATS
 from elm_rl.mutation.gp.operator import GPMutation
-from elm_rl.mutation.language_model import LanguageModelMutation
+from elm_rl.mutation.language_model import LanguageModelMutation, ModelOptions
 from elm_rl.mutation.operator import MutationOperator
 from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
 from elm_rl.runs.run_directory import CONFIG_FILE, SUMMARY_FILE, read_json
@@ -72,7 +72,7 @@ def main() -> None:
                 )
             )
             for temperature in options.temperatures:
-                operator = LanguageModelMutation(model, temperature=temperature, name=format_name)
+                operator = LanguageModelMutation(model, ModelOptions(temperature=temperature), name=format_name)
                 operators.append((f"{format_name}, temperature {temperature:g}", operator, str(model)))
         for label, mutator, source in operators:
             figures = continue_run(evolution, mutator, source, options.iterations, work)

@@ -32,7 +32,7 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.devices import check_dtype, choose_device, choose_dtype
 from elm_rl.models.sources import ModelSource, find_model
 from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM  # importing it also tells transformers of it
-from elm_rl.models.tokenizer import DEFAULT_CONTEXT, encode_text
+from elm_rl.models.tokenizer import DEFAULT_CONTEXT, encode_text, known_tokens_only
 from elm_rl.runs.run_directory import explained_disk_errors
 
 
@@ -145,7 +145,7 @@ def load_language_model(
     with _explained(source):
         config = AutoConfig.from_pretrained(source.name, **source.arguments())
     _check_language_model(source, config)
-    tokenizer = _load_tokenizer(source)
+    tokenizer = _load_tokenizer(source, config)
     with _explained(source), _no_progress_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.name,
@@ -194,7 +194,7 @@ def _check_language_model(source: ModelSource, config: PretrainedConfig) -> None
         )
 
 
-def _load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
+def _load_tokenizer(source: ModelSource, config: PretrainedConfig) -> PreTrainedTokenizerBase:
     """Loads the tokenizer of a model.
 
     Raises:
@@ -204,6 +204,8 @@ def _load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     if source.has_tokenizer_files():
         with _explained(source):
             tokenizer = AutoTokenizer.from_pretrained(source.name, **source.arguments())
+            if source.gguf_file is not None:
+                tokenizer = known_tokens_only(tokenizer, config.get_text_config().vocab_size)
     # Where files are missing transformers may make a tokenizer that knows no word, and says nothing.
     if tokenizer is None or not encode_text(tokenizer, "x = 1\n"):
         raise ElmError(

@@ -8,11 +8,13 @@ the batch; and torch's global generator is not touched.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.errors import ConfigError
@@ -46,29 +48,37 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[i
     return found if tokenizer.eos_token_id is None else {*found, int(tokenizer.eos_token_id)}
 
 
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How a token is drawn from what a model holds likely.
+
+    Attributes:
+        temperature: Divides the logits; 0 always takes the likeliest token.
+        top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
+        min_p: Samples from the tokens that are at least this many times as likely as the likeliest one, after the
+            temperature. Both cuts hold where both are given.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.temperature < float("inf") and 0 < self.top_p <= 1 and 0 <= self.min_p <= 1):
+            raise ConfigError(
+                "Sampling needs temperature >= 0, 0 < top_p <= 1 and 0 <= min_p <= 1, but got "
+                f"{self.temperature}, {self.top_p} and {self.min_p}."
+            )
+
+
 def sample_completions(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    batch_size: int = 64,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Sequence[int]], **settings: Any
 ) -> list[list[int]]:
     """The token ids of `sample_answers`, which explains the arguments and errors, whether ended or cut."""
-    answers = sample_answers(
-        model,
-        tokenizer,
-        prompts,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        batch_size=batch_size,
-    )
-    return [answer.ids for answer in answers]
+    return [answer.ids for answer in sample_answers(model, tokenizer, prompts, **settings)]
 
 
 @torch.inference_mode()
@@ -77,24 +87,29 @@ def sample_answers(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     *,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     temperature: float = 1.0,
     top_p: float = 1.0,
+    min_p: float = 0.0,
     seed: int = 0,
     batch_size: int = 64,
+    complete: Callable[[Sequence[int]], bool] | None = None,
 ) -> list[Completion]:
-    """Samples one continuation for every prompt.
+    """Samples one continuation for every prompt, on the model's device and in its number format.
 
     Args:
         model: Any causal language model; one that keeps no keys and values between its steps reads all anew at each.
         tokenizer: Gives the end, padding and beginning tokens; the latter two and ``<sep>`` are never sampled.
         prompts: Token ids of each prompt, at least one each; they may differ in length and hold terrain ids.
-        max_new_tokens: A continuation that has not ended by then is cut there. Prompt and continuation together stop
-            at the model's context length.
-        temperature: Divides the logits; 0 always takes the likeliest token.
-        top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
+        max_new_tokens: A continuation that has not ended by then is cut there; one limit for all, or one a prompt. Prompt
+            and continuation together stop at the model's context length.
+        temperature: See `SamplingSettings`, as for the next two.
+        top_p: See there.
+        min_p: See there.
         seed: Seed of all random choices.
         batch_size: Prompts that run together.
+        complete: Asked every few tokens whether what a row has written so far will do; such a row goes no further, and
+            counts as not ended by the model.
 
     Returns:
         One completion per prompt, in order. Where neither tokenizer nor model has an end token, all are cut.
@@ -102,10 +117,12 @@ def sample_answers(
     Raises:
         ConfigError: A setting is out of range, or a prompt is empty or fills the model's context.
     """
-    if temperature < 0 or not 0 < top_p <= 1 or batch_size < 1 or max_new_tokens < 1:
+    settings = SamplingSettings(temperature, top_p, min_p)
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    if batch_size < 1 or min(limits, default=1) < 1 or len(limits) != len(prompts):
         raise ConfigError(
-            "Sampling needs temperature >= 0, 0 < top_p <= 1, batch_size >= 1 and max_new_tokens >= 1, but got "
-            f"{temperature}, {top_p}, {batch_size} and {max_new_tokens}."
+            "Sampling needs batch_size >= 1 and max_new_tokens >= 1, one for all prompts or one for each, but got "
+            f"{batch_size} and {max_new_tokens} for {len(prompts)} prompts."
         )
     context = context_length(model)
     longest = max((len(prompt) for prompt in prompts), default=1)
@@ -113,25 +130,32 @@ def sample_answers(
         raise ConfigError(f"Every prompt needs between 1 and {context - 1} tokens for this model; shorten the prompts.")
     was_training = model.training
     model.eval()
-    # One row of random numbers per sample, drawn before any batching, makes a sample independent of the batch size.
-    noise = np.random.default_rng(seed).random((len(prompts), max_new_tokens))
     completions: list[Completion] = []
     for begin in range(0, len(prompts), batch_size):
         batch = [list(prompt) for prompt in prompts[begin : begin + batch_size]]
-        steps = min(max_new_tokens, context - max(map(len, batch)))
-        draws = torch.from_numpy(noise[begin : begin + batch_size, :steps])
-        completions += _sample_batch(model, tokenizer, batch, draws, temperature, top_p)
+        room = context - max(map(len, batch))
+        steps = [min(limit, room) for limit in limits[begin : begin + batch_size]]
+        # Random numbers of its own for each sample, whatever the limits of the others and the size of the batch.
+        draws = np.zeros((len(batch), max(steps)))
+        for row, count in enumerate(steps):
+            draws[row, :count] = np.random.default_rng((seed, begin + row)).random(count)
+        completions += _sample_batch(model, tokenizer, batch, steps, draws, settings, complete)
     model.train(was_training)
     return completions
+
+
+_ASK_EVERY = 8
+"""Tokens between two questions whether a row is complete: asking costs a decoding, not asking up to so many tokens."""
 
 
 def _sample_batch(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[list[int]],
-    draws: torch.Tensor,
-    temperature: float,
-    top_p: float,
+    limits: list[int],
+    draws: NDArray[np.float64],
+    settings: SamplingSettings,
+    complete: Callable[[Sequence[int]], bool] | None,
 ) -> list[Completion]:
     """Continues ``prompts`` together; ``draws`` is (batch, steps) uniform numbers, one per token to sample."""
     device = model.device
@@ -143,18 +167,23 @@ def _sample_batch(
     ending = torch.tensor(sorted(ends), dtype=torch.long, device=device)
     specials = {tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.sep_token_id} - {None, *ends}
     banned = torch.tensor(sorted(specials), dtype=torch.long, device=device)
-    draws = draws.to(device)
+    points = torch.from_numpy(draws).to(_precision(device)).to(device)
+    last = torch.tensor(limits, device=device) - 1
     rows = torch.arange(len(prompts), device=device)  # which prompt each row still in the batch belongs to
-    output = torch.full((len(prompts), draws.shape[1]), -1, dtype=torch.long, device=device)
+    output = torch.full((len(prompts), max(limits)), -1, dtype=torch.long, device=device)
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     reader = _Reader(model)
-    for step in range(draws.shape[1]):
+    for step in range(max(limits)):
         logits = reader.next_logits(ids, mask)
         logits[:, banned] = -torch.inf
-        chosen = _choose(logits, draws[rows, step], temperature, top_p)
+        chosen = _choose(logits, points[rows, step], settings)
         alive = ~torch.isin(chosen, ending)
         ended[rows[~alive]] = True
         output[rows[alive], step] = chosen[alive]
+        alive &= step < last[rows]
+        if complete is not None and (step + 1) % _ASK_EVERY == 0:
+            for place in alive.nonzero()[:, 0].tolist():
+                alive[place] = not complete(output[rows[place], : step + 1].tolist())
         ids = torch.cat([ids, chosen[:, None]], dim=1)
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         if not bool(alive.all()):
@@ -197,16 +226,21 @@ class _Reader:
             self._cache.batch_select_indices(rows)
 
 
-def _choose(logits: torch.Tensor, draws: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """One token per row, by inverting the cumulative distribution of (batch, vocabulary) logits at (batch,) draws."""
-    if temperature == 0:
+def _precision(device: torch.device) -> torch.dtype:
+    """In float64 the last tokens of a large vocabulary keep their share; Apple's GPUs do not know it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _choose(logits: torch.Tensor, points: torch.Tensor, settings: SamplingSettings) -> torch.Tensor:
+    """One token per row, by inverting the cumulative distribution of (batch, vocabulary) logits at (batch,) points."""
+    if settings.temperature == 0:
         return logits.argmax(dim=-1)
-    # Sorted, so that top_p is a cut; in float64, so that the last tokens of a large vocabulary keep their share.
-    probabilities, order = torch.softmax(logits.double() / temperature, dim=-1).sort(
-        dim=-1, descending=True, stable=True
-    )
+    scaled = logits.to(points.dtype) / settings.temperature
+    # Sorted, so that both cuts leave the first so many.
+    probabilities, order = torch.softmax(scaled, dim=-1).sort(dim=-1, descending=True, stable=True)
     cumulative = probabilities.cumsum(dim=-1)
-    kept = (cumulative - probabilities < top_p).sum(dim=-1, keepdim=True)
-    target = draws[:, None] * cumulative.gather(1, kept - 1)
+    likely = (cumulative - probabilities < settings.top_p) & (probabilities >= settings.min_p * probabilities[:, :1])
+    kept = likely.sum(dim=-1, keepdim=True)
+    target = points[:, None] * cumulative.gather(1, kept - 1)
     index = torch.searchsorted(cumulative, target, right=True).clamp(max=kept - 1)
     return order.gather(1, index)[:, 0]

@@ -7,6 +7,7 @@ are what a model of a million parameters can learn to finish without a syntax er
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -71,6 +72,26 @@ def train_tokenizer(
         clean_up_tokenization_spaces=False,
         model_max_length=context,
     )
+
+
+def known_tokens_only(tokenizer: PreTrainedTokenizerBase, known: int) -> PreTrainedTokenizerBase:
+    """A tokenizer without the added tokens that its model does not know.
+
+    Reading a GGUF file, transformers adds end marks of its own where the file has others; a model cannot read them.
+
+    Args:
+        tokenizer: Any; one without such tokens is returned as it is.
+        known: How many tokens the model knows.
+    """
+    if len(tokenizer) <= known or not isinstance(tokenizer, PreTrainedTokenizerFast):
+        return tokenizer
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < known]
+    left = Tokenizer.from_str(json.dumps(content))
+    roles = {
+        role: token for role, token in tokenizer.special_tokens_map.items() if left.token_to_id(str(token)) is not None
+    }
+    return PreTrainedTokenizerFast(tokenizer_object=left, chat_template=tokenizer.chat_template, **roles)
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -137,15 +137,13 @@ def format_example(parent: str, message: str, child: str, format: str, layout: s
         return f"<bos>{parent}<sep>{message}<sep>", f"{completion}<eos>"
     if layout != PLAIN:
         raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}.")
-    return _plain_prompt(parent, message, format), f"{completion.rstrip()}\n{_FENCE}\n"
+    return plain_prompt(parent, message, format), f"{completion.rstrip()}\n{_FENCE}\n"
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, parent: str, message: str, format: str, layout: str) -> list[int]:
     """Token ids of the question: what change is to be made to which program."""
     if layout == PLAIN:
-        # With what the tokenizer begins every text with: models that expect it do much worse without.
-        ids = list(tokenizer.encode(_plain_prompt(parent, message, format)))
-        return ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] else ids
+        return plain_ids(tokenizer, plain_prompt(parent, message, format))
     bos, sep = int(tokenizer.bos_token_id or 0), int(tokenizer.sep_token_id or 0)
     return [bos, *_ids(tokenizer, parent), sep, *_ids(tokenizer, message), sep]
 
@@ -169,11 +167,19 @@ def check_format(format: str) -> None:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}.")
 
 
-def _plain_prompt(parent: str, message: str, format: str) -> str:
+def plain_prompt(parent: str, message: str, format: str) -> str:
+    """The question of the layout ``plain`` as text; it ends with an opened fence."""
     check_format(format)
     ask, language = _ASKS[format]
     before = f"The file walker.py before the commit:\n{_FENCE}python\n{parent.rstrip()}\n{_FENCE}\n"
     return f"{before}Commit message: {message}\n{ask}\n{_FENCE}{language}\n"
+
+
+def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text that a pretrained model is to continue."""
+    # With what the tokenizer begins every text with: models that expect it do much worse without.
+    ids = list(tokenizer.encode(text))
+    return ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] else ids
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.models.devices import AUTO, check_dtype, choose_device
 from elm_rl.models.language_model import load_language_model
-from elm_rl.models.sampling import Completion, context_length, sample_answers
-from elm_rl.models.tokenizer import decode_program
-from elm_rl.mutation.answers import find_answer
-from elm_rl.mutation.examples import (
-    FORMATS,
-    PLAIN,
-    TOKENS,
-    WHOLE,
-    encode_prompt,
-    read_completion,
-)
+from elm_rl.models.sampling import Completion, SamplingSettings, context_length, sample_answers
+from elm_rl.models.tokenizer import decode_program, encode_text
+from elm_rl.mutation.examples import FORMATS, TOKENS, UNIFIED_DIFF, WHOLE, read_completion
 from elm_rl.mutation.operator import (
     COMMIT_MESSAGES,
     CUT,
@@ -31,72 +25,116 @@ from elm_rl.mutation.operator import (
     draw_message,
 )
 from elm_rl.mutation.patch import PatchError
+from elm_rl.mutation.questions import (
+    COMMIT,
+    DIFF,
+    FEW_SHOT,
+    check_question,
+    encode_question,
+    is_diff_model,
+    may_be_complete,
+    read_answer,
+)
 from elm_rl.runs.run_directory import explained_disk_errors, read_json, write_json
 
 MUTATION_FILE = "mutation.json"
 """Written beside a mutation model that this project trained: the format it writes children in."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """How a local language model is asked, and where it computes."""
+
+    prompt: str = AUTO
+    """How the model is asked: tokens (the layout of our own mutation models), commit (a file before and after a commit),
+    few_shot (the same after some example commits) or diff (the format of CarperAI's diff models). auto: as the model was
+    trained where it is one of ours, diff for diff models, and few_shot for all others."""
+    format: str = AUTO
+    """How the model writes a child: whole, search_replace or unified_diff. auto: as it was trained, unified_diff for diff
+    models, and whole for all others."""
+    shots: int = 1
+    """How many examples few_shot shows, 1 to 3."""
+    temperature: float = 0.7
+    """Divides the logits; higher is bolder, and more often invalid. 0 always takes the likeliest token."""
+    top_p: float = 1.0
+    """Samples from the likeliest tokens whose probabilities first reach this sum."""
+    min_p: float = 0.0
+    """Samples from the tokens that are at least this many times as likely as the likeliest one."""
+    max_new_tokens: int | None = None
+    """Longest answer in tokens; a longer one is cut, and gives no child. Left out: twice the parent's tokens and 64 more."""
+    batch_size: int | None = None
+    """Programs that are written side by side. Left out: 64 for our own models and on a GPU, 16 for others on a CPU."""
+    device: str = AUTO
+    """Where the model computes: cpu, cuda, cuda:1, mps. auto: the best there is."""
+    dtype: str = AUTO
+    """Number format of the weights: float32, bfloat16 or float16. auto: what is fast on the device."""
+
+    def __post_init__(self) -> None:
+        # Each left to the model is checked with what stands for it.
+        prompt = self.prompt if self.prompt != AUTO else DIFF if self.format == UNIFIED_DIFF else COMMIT
+        format = self.format if self.format != AUTO else UNIFIED_DIFF if prompt == DIFF else WHOLE
+        check_question(prompt, format, self.shots)
+        SamplingSettings(self.temperature, self.top_p, self.min_p)
+        for name in ("max_new_tokens", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}; expected 1 or more.")
+        choose_device(self.device)
+        check_dtype(self.dtype)
+
+
 class LanguageModelMutation(MutationOperator):
     """Mutates programs with a causal language model of ``transformers``.
 
-    A folder written by :mod:`elm_rl.mutation.training` is asked in the layout it was trained on, any other model
-    in plain text with code fences, as code models know it.
-
     Args:
-        model: A folder, or the name of a model on the Hugging Face hub.
-        format: How the model writes a child: ``whole``, ``search_replace`` or ``unified_diff``. By default the format that
-            the model was trained for, and ``whole`` for models that do not say.
-        temperature: Divides the logits; higher is bolder, and more often invalid.
-        top_p: Samples from the likeliest tokens whose probabilities first reach this sum.
-        max_new_tokens: Longest answer in tokens; a longer one is cut, and gives no child. By default 256 for a folder as
-            above, and for other models, whose tokenizers need several times as many for a program, what the context allows
-            up to twice the question.
-        batch_size: Programs that are written side by side.
+        source: A folder, a GGUF file, or the name of a model on the Hugging Face hub.
+        options: How it is asked, and where it computes.
         name: Name of the operator in records and tables.
 
+    Attributes:
+        prompt: How the model is asked.
+        format: How it writes a child.
+
     Raises:
-        ConfigError: A setting is out of range.
+        ConfigError: An option does not fit the model.
         ElmError: The model cannot be loaded, or it and its tokenizer cannot read and write programs.
     """
 
+    ahead = True
+
     def __init__(
-        self,
-        model: str | Path,
-        format: str | None = None,
-        *,
-        temperature: float = 0.7,
-        top_p: float = 1.0,
-        max_new_tokens: int | None = None,
-        batch_size: int = 64,
-        name: str = "language_model",
+        self, source: str | Path, options: ModelOptions | None = None, *, name: str = "language_model"
     ) -> None:
-        if format is not None and format not in FORMATS:
-            raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}.")
-        if (
-            temperature < 0
-            or not 0 < top_p <= 1
-            or (max_new_tokens is not None and max_new_tokens < 1)
-            or batch_size < 1
-        ):
-            raise ConfigError(
-                "Expected temperature >= 0, 0 < top_p <= 1 and positive max_new_tokens and batch_size; got "
-                f"{temperature}, {top_p}, {max_new_tokens} and {batch_size}."
-            )
         self.name = name
+        self._options = options or ModelOptions()
+        self._source = str(source)
         self._model: PreTrainedModel
         self._tokenizer: PreTrainedTokenizerBase
-        self._model, self._tokenizer = load_language_model(model)
-        trained = read_mutation_format(Path(model))
-        self._layout = PLAIN if trained is None else TOKENS
-        self._source = str(model)
-        self._context = context_length(self._model)
+        trained = read_mutation_format(Path(source).expanduser())
+        self._model, self._tokenizer = load_language_model(
+            source, device=self._options.device, dtype=self._options.dtype
+        )
         _check_tokenizer(self._source, self._model, self._tokenizer)
-        self.format = format or trained or WHOLE
-        self._temperature = temperature
-        self._top_p = top_p
-        self._max_new_tokens = max_new_tokens or (256 if self._layout == TOKENS else self._context)
-        self._batch_size = batch_size
+        self.prompt, self.format = self._question(trained)
+        self._context = context_length(self._model)
+        own = self.prompt == TOKENS or self._model.device.type != "cpu"
+        self._batch_size = self._options.batch_size or (64 if own else 16)
+
+    def _question(self, trained: str | None) -> tuple[str, str]:
+        """Prompt and format: those of the options, and else those that suit the model."""
+        prompt, format = self._options.prompt, self._options.format
+        if prompt == AUTO:
+            diffs = format in (AUTO, UNIFIED_DIFF) and is_diff_model(self._source, self._tokenizer)
+            prompt = TOKENS if trained is not None else DIFF if diffs else FEW_SHOT
+        if format == AUTO:
+            format = UNIFIED_DIFF if prompt == DIFF else trained or WHOLE
+        if prompt == TOKENS and self._tokenizer.sep_token_id is None:
+            raise ConfigError(
+                f"prompt is {TOKENS!r}, but '{self._source}' is no mutation model of this project: its tokenizer has no "
+                f"<sep>; use {COMMIT}, {FEW_SHOT} or {DIFF}."
+            )
+        check_question(prompt, format, self._options.shots)
+        return prompt, format
 
     def check_parents(self, programs: Sequence[str]) -> None:
         """Whether the model's context holds any of some programs with an answer.
@@ -104,15 +142,13 @@ class LanguageModelMutation(MutationOperator):
         Raises:
             ElmError: It holds none.
         """
-        question = min(
-            len(encode_prompt(self._tokenizer, program, COMMIT_MESSAGES[0][0], self.format, self._layout))
-            for program in programs
-        )
-        if 2 * question > self._context:
+        sizes = [(len(self._encode(program, COMMIT_MESSAGES[0][0])), self._length(program)) for program in programs]
+        question, answer = min(sizes, key=sum)
+        if question + answer > self._context:
             raise ElmError(
                 f"The model '{self._source}' reads {self._context} tokens, and the shortest of the programs to begin with "
-                f"takes {question} with its question and as many for an answer; use a model that reads {2 * question} or "
-                "more."
+                f"takes {question} with its question and {answer} more for an answer; use a model that reads "
+                f"{question + answer} or more."
             )
 
     def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
@@ -128,39 +164,51 @@ class LanguageModelMutation(MutationOperator):
         """
         messages = [draw_message(rng) for _ in parents]
         seed = int(rng.integers(2**63))
-        prompts = [
-            encode_prompt(self._tokenizer, parent.program, message, self.format, self._layout)
-            for parent, message in zip(parents, messages, strict=True)
-        ]
-        # Half of what is left must do for the answer, or it would only be cut off.
-        fitting = [i for i, prompt in enumerate(prompts) if 2 * len(prompt) <= self._context]
+        prompts = [self._encode(parent.program, message) for parent, message in zip(parents, messages, strict=True)]
+        lengths = [self._length(parent.program) for parent in parents]
+        fitting = [i for i in range(len(parents)) if len(prompts[i]) + lengths[i] <= self._context]
         children = [Child(None, self.name, message, failure=TOO_LONG) for message in messages]
         if fitting:
-            # A child is seldom much longer than its parent: what has not ended by then has lost its way.
-            longest = max(len(prompts[i]) for i in fitting)
             answers = sample_answers(
                 self._model,
                 self._tokenizer,
                 [prompts[i] for i in fitting],
-                max_new_tokens=min(self._max_new_tokens, 2 * longest + 32),
-                temperature=self._temperature,
-                top_p=self._top_p,
+                max_new_tokens=[self._limit(lengths[i]) for i in fitting],
+                temperature=self._options.temperature,
+                top_p=self._options.top_p,
+                min_p=self._options.min_p,
                 seed=seed,
                 batch_size=self._batch_size,
+                # Our own models end what they write; others go on with another story.
+                complete=None if self.prompt == TOKENS else self._complete,
             )
             for i, answer in zip(fitting, answers, strict=True):
                 children[i] = self._child(parents[i].program, messages[i], answer)
         yield from children
 
+    def _encode(self, program: str, message: str) -> list[int]:
+        return encode_question(self._tokenizer, program, message, self.format, self.prompt, self._options.shots)
+
+    def _length(self, program: str) -> int:
+        """Tokens of a program, which is about what an answer takes."""
+        return len(encode_text(self._tokenizer, program))
+
+    def _limit(self, length: int) -> int:
+        # A child is seldom much longer than its parent: what has not ended by then has lost its way.
+        return self._options.max_new_tokens or 2 * length + 64
+
+    def _complete(self, ids: Sequence[int]) -> bool:
+        text = decode_program(self._tokenizer, ids)
+        return may_be_complete(text, self.prompt) and read_answer(text, self.format, self.prompt, ended=False).complete
+
     def _child(self, parent: str, message: str, answer: Completion) -> Child:
-        completion, complete = decode_program(self._tokenizer, answer.ids), answer.ended
-        if self._layout == PLAIN:
-            completion, complete = find_answer(completion, self.format, ended=answer.ended)
-        diff = None if self.format == WHOLE else completion
+        written = decode_program(self._tokenizer, answer.ids)
+        text, complete = read_answer(written, self.format, self.prompt, ended=answer.ended)
+        diff = None if self.format == WHOLE else text
         if not complete:
             return Child(None, self.name, message, diff=diff, failure=CUT)
         try:
-            program = read_completion(parent, completion, self.format)
+            program = read_completion(parent, text, self.format)
         except PatchError:
             return Child(None, self.name, message, diff=diff)
         return Child(program, self.name, message, diff=diff)

@@ -28,6 +28,7 @@ def test_a_gguf_file_gives_the_model_and_the_tokenizer_that_were_written(gguf_fi
     ids = tokenizer.encode(TEXTS[0])
     assert its_tokenizer.encode(TEXTS[0], add_special_tokens=False) == ids
     assert its_tokenizer.decode(ids) == TEXTS[0]
+    assert len(its_tokenizer) == len(tokenizer) == model.config.vocab_size  # transformers adds an end mark to any file
     assert its_tokenizer.eos_token_id == tokenizer.eos_token_id
     assert its_tokenizer.chat_template == CHAT_TEMPLATE
     with torch.no_grad():

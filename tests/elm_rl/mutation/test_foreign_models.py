@@ -30,7 +30,7 @@ from elm_rl.models.language_model import save_language_model
 from elm_rl.models.sampling import end_ids, sample_answers
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.mutation.examples import encode_prompt
-from elm_rl.mutation.language_model import LanguageModelMutation
+from elm_rl.mutation.language_model import LanguageModelMutation, ModelOptions
 from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG, parents_of
 from sodarace_gym.evaluation import Evaluator
 
@@ -86,10 +86,12 @@ def test_a_model_without_cache_and_a_tokenizer_without_end_token_write_children(
     examples = [(prompt, answer) for prompt in prompts]
     training = TrainConfig(batch_size=3, max_steps=120, learning_rate=1e-2)
     train_causal_lm(model, tokenizer, examples, tmp_path, training)
-    operator = LanguageModelMutation(tmp_path, temperature=0.0, max_new_tokens=len(answer) + 10)
+    operator = LanguageModelMutation(
+        tmp_path, ModelOptions(prompt="commit", temperature=0.0, max_new_tokens=len(answer) + 10)
+    )
     children = operator.mutate(parents_of([PARENT] * 3), np.random.default_rng(0))
     assert [(child.program, child.applied) for child in children] == [(CHILD, True)] * 3
-    short = LanguageModelMutation(tmp_path, temperature=0.0, max_new_tokens=4).mutate(
+    short = LanguageModelMutation(tmp_path, ModelOptions(prompt="commit", temperature=0.0, max_new_tokens=4)).mutate(
         parents_of([PARENT]), np.random.default_rng(0)
     )
     assert (short[0].program, short[0].applied, short[0].failure) == (None, False, CUT)
@@ -134,21 +136,23 @@ def test_what_every_text_begins_with_begins_the_prompt() -> None:
     assert encode_prompt(tokenizer, PARENT, "m", "whole", "plain") == [tokenizer.bos_token_id, *plain]
 
 
-def test_answers_are_not_cut_at_the_length_of_our_own_programs(tmp_path: Path) -> None:
-    """A byte a token: a child takes some 500, and the limit follows from the question."""
+def test_the_limit_of_an_answer_follows_its_own_parent_in_the_models_tokens(tmp_path: Path) -> None:
+    """A byte a token: a child of the seed takes some 500, one of a small parent little."""
     tokenizer = bare_tokenizer(vocab_size=257, eos_token="<end>")
     operator = LanguageModelMutation(saved(gpt2(len(tokenizer), 4096), tokenizer, tmp_path))
-    seen: list[int] = []
+    seen: list[list[int]] = []
 
-    def sample(*_: Any, max_new_tokens: int, **__: Any) -> list[Any]:
+    def sample(*_: Any, max_new_tokens: list[int], **__: Any) -> list[Any]:
         seen.append(max_new_tokens)
         raise InterruptedError
 
+    programs = [PARENT, load_seed("square")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("elm_rl.mutation.language_model.sample_answers", sample)
         with pytest.raises(InterruptedError):
-            operator.mutate(parents_of([load_seed("square")]), np.random.default_rng(0))
-    assert seen[0] > len(load_seed("square"))
+            operator.mutate(parents_of(programs), np.random.default_rng(0))
+    for limit, program in zip(seen[0], programs, strict=True):
+        assert 1.5 * len(program) < limit < 2 * len(program) + 100
 
 
 def test_what_cannot_work_is_one_sentence_before_anything_is_written(tmp_path: Path) -> None:
@@ -180,7 +184,7 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_written(tmp_path: P
 def test_a_run_counts_what_was_cut_and_what_could_not_be_read(tmp_path: Path) -> None:
     tokenizer = bare_tokenizer(eos_token="<end>")
     model = saved(gpt2(len(tokenizer), 2048), tokenizer, tmp_path / "model")
-    operator = LanguageModelMutation(model, max_new_tokens=3)
+    operator = LanguageModelMutation(model, ModelOptions(prompt="commit", max_new_tokens=3))
     (child,) = operator.mutate(parents_of(["x = 1\n" * 900]), np.random.default_rng(0))
     assert (child.applied, child.failure) == (False, TOO_LONG)
     with pytest.raises(ElmError, match="reads 2048 tokens"):

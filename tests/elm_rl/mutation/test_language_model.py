@@ -29,7 +29,7 @@ from elm_rl.mutation.examples import (
     write_completion,
 )
 from elm_rl.mutation.gp.operator import GPMutation
-from elm_rl.mutation.language_model import MUTATION_FILE, LanguageModelMutation
+from elm_rl.mutation.language_model import MUTATION_FILE, LanguageModelMutation, ModelOptions
 from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE, parents_of
 from elm_rl.mutation.patch import PatchError
 from elm_rl.mutation.training import (
@@ -38,6 +38,9 @@ from elm_rl.mutation.training import (
     run_mutation_training,
     train_mutation_model,
 )
+from tests.elm_rl.models.gguf_files import small_llama, small_tokenizer, write_gguf
+
+DEFAULT = "few_shot"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def write_records(folder: Path, triples: Sequence[MutationExample]) -> None:
 
 
 def test_the_same_generator_gives_the_same_children_and_touches_no_global_state(trained: Path) -> None:
-    operator = LanguageModelMutation(trained, max_new_tokens=40)
+    operator = LanguageModelMutation(trained, ModelOptions(max_new_tokens=40))
     parents = [load_seed("square"), load_seed("cppn_fixed"), load_seed("square")]
     torch.manual_seed(0)
     before = torch.get_rng_state()
@@ -115,7 +118,7 @@ def test_an_example_learnt_by_heart_comes_back_in_every_format(triples: list[Mut
             learn_parents=False,
         )  # fmt: skip
         train_mutation_model([example] * 2, folder, config)
-        operator = LanguageModelMutation(folder, temperature=0.0)
+        operator = LanguageModelMutation(folder, ModelOptions(temperature=0.0))
         assert operator.format == format
         children = operator.mutate(parents_of([example.parent] * 8), np.random.default_rng(0))
         learnt = [child for child in children if child.message == SMALL_MESSAGE]
@@ -129,7 +132,7 @@ def test_answers_become_children_or_failures(
     trained: Path, triples: list[MutationExample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example = triples[0]
-    operator = LanguageModelMutation(trained, "search_replace")
+    operator = LanguageModelMutation(trained, ModelOptions(format="search_replace"))
     answers = [write_completion(example.parent, example.child, "search_replace"), "no block at all", ""]
 
     def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[Completion]:
@@ -151,7 +154,7 @@ def test_a_model_of_others_is_asked_in_plain_text(
 ) -> None:
     tokenizer = train_tokenizer([triple.child for triple in triples], 400)
     save_language_model(make_model("0.1M", tokenizer), tokenizer, tmp_path)
-    operator = LanguageModelMutation(tmp_path)
+    operator = LanguageModelMutation(tmp_path, ModelOptions(prompt="commit"))
     seen: list[str] = []
 
     def sample(model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], **_: Any) -> list[Completion]:
@@ -166,6 +169,92 @@ def test_a_model_of_others_is_asked_in_plain_text(
     assert f"```python\n{triples[0].parent}```" in seen[0]
     assert f"Commit message: {child.message}\n" in seen[0]
     assert seen[0].endswith("```python\n")
+
+
+def test_options_say_how_a_model_is_asked_and_sampled(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each option arrives where it acts; what was trained here is asked as it was trained."""
+    seen: list[dict[str, Any]] = []
+
+    def sample(model: Any, tokenizer: Any, prompts: Any, **settings: Any) -> list[Completion]:
+        seen.append({"text": tokenizer.decode(prompts[0]), "dtype": model.dtype, **settings})
+        return [Completion([], True) for _ in prompts]
+
+    monkeypatch.setattr(language_model, "sample_answers", sample)
+    tokenizer = small_tokenizer()
+    folder = tmp_path / "model"
+    save_language_model(small_llama(tokenizer, context=8192), tokenizer, folder)
+    gguf = write_gguf(small_llama(tokenizer, context=8192), tokenizer, tmp_path / "diff-codegen.gguf")
+    parents = parents_of([load_seed("square")])
+    for source, options, prompt, format in (
+        (trained, ModelOptions(), "tokens", "whole"),
+        (trained, ModelOptions(prompt="commit", format="unified_diff"), "commit", "unified_diff"),
+        (folder, ModelOptions(format="search_replace"), DEFAULT, "search_replace"),
+        (folder, ModelOptions(prompt="few_shot", shots=2), "few_shot", "whole"),
+        (folder, ModelOptions(prompt="diff"), "diff", "unified_diff"),
+        (gguf, ModelOptions(), "diff", "unified_diff"),
+        (gguf, ModelOptions(format="whole"), DEFAULT, "whole"),
+    ):
+        operator = LanguageModelMutation(source, options)
+        assert operator.ahead
+        assert (operator.prompt, operator.format) == (prompt, format)
+        operator.mutate(parents, np.random.default_rng(0))
+        assert ("<sep>" in seen[-1]["text"]) == (prompt == "tokens")
+        assert seen[-1]["text"].count("Commit message:") == {"commit": 1, "few_shot": 1 + options.shots}.get(prompt, 0)
+        assert seen[-1]["text"].endswith("<DFF>") == (prompt == "diff")
+    settings = ModelOptions(
+        temperature=0.9, top_p=0.8, min_p=0.05, max_new_tokens=9, batch_size=3, device="cpu", dtype="bfloat16"
+    )
+    LanguageModelMutation(folder, settings).mutate(parents, np.random.default_rng(0))
+    for name in ("temperature", "top_p", "min_p", "batch_size"):
+        assert seen[-1][name] == getattr(settings, name)
+    assert (seen[-1]["max_new_tokens"], seen[-1]["dtype"]) == ([9], torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"prompt": "prose"}, "prompt is 'prose'"),
+        ({"prompt": "diff", "format": "whole"}, "write unified_diff only"),
+        ({"shots": 0}, "shots is 0"),
+        ({"min_p": 2.0}, "min_p"),
+        ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"device": "gpu"}, "device is 'gpu'"),
+        ({"dtype": "int4"}, "dtype is 'int4'"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_a_model_is_loaded(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ModelOptions(**options)
+
+
+def test_a_model_without_our_marks_cannot_be_asked_in_our_layout(tmp_path: Path) -> None:
+    tokenizer = small_tokenizer()
+    save_language_model(small_llama(tokenizer), tokenizer, tmp_path)
+    with pytest.raises(ConfigError, match="has no <sep>; use commit, few_shot or diff"):
+        LanguageModelMutation(tmp_path, ModelOptions(prompt="tokens"))
+
+
+def test_an_answer_whose_fence_is_closed_is_not_written_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that would go on with prose behind the fence is stopped there; the child is whole and not cut."""
+    tokenizer = small_tokenizer()
+    save_language_model(small_llama(tokenizer), tokenizer, tmp_path)
+    child = "def make_walker():\n    return 7\n"
+    needed = len(tokenizer.encode(f"{child}```\n"))
+    answer = tokenizer.encode(f"{child}```\n" + "And more.\n" * 20)
+    spoken: list[int] = []
+
+    def choose(logits: torch.Tensor, *_: Any) -> torch.Tensor:
+        spoken.append(answer[len(spoken)])
+        return torch.full((len(logits),), spoken[-1])
+
+    monkeypatch.setattr("elm_rl.models.sampling._choose", choose)
+    operator = LanguageModelMutation(tmp_path, ModelOptions(prompt="commit"))
+    (made,) = operator.mutate(parents_of([child.replace("7", "1")]), np.random.default_rng(0))
+    assert made.program == child
+    assert needed - 1 <= len(spoken) < needed + 9
 
 
 def test_no_text_can_forge_the_marks_between_the_parts() -> None:
@@ -278,9 +367,9 @@ def test_there_is_a_sentence_for_every_mistake(tmp_path: Path, trained: Path) ->
     with pytest.raises(ConfigError, match=r"0\.1M"):
         MutationModelConfig(size="7B")
     with pytest.raises(ConfigError, match="temperature"):
-        LanguageModelMutation(trained, temperature=-1)
+        ModelOptions(temperature=-1)
     with pytest.raises(ConfigError, match="prose"):
-        LanguageModelMutation(trained, "prose")
+        ModelOptions(format="prose")
     with pytest.raises(ElmError, match="no model folder"):
         LanguageModelMutation(tmp_path / "nowhere")
     damaged = tmp_path / "damaged"
