@@ -64,7 +64,8 @@ KINDS: dict[str, Kind] = {
     "model": Kind(
         "elm_rl.mutation.language_model",
         "LanguageModelMutation",
-        "A causal language model that reads a program and a commit message, and writes the changed program.",
+        "A language model on this machine that is shown a program and a commit message, and writes the changed program.",
+        options="ModelOptions",
         source="MODEL",
     ),
     "api": Kind(

@@ -176,7 +176,7 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_written(tmp_path: P
     }.items():
         out = tmp_path / "run"
         with pytest.raises(ElmError, match=words) as caught:
-            run_evolve(EvolveConfig(out=out, seeds=("square",), operators=("gp", str(folder)), progress=False))
+            run_evolve(EvolveConfig(out=out, seeds=("square",), operators=("gp", f"model:{folder}"), progress=False))
         assert "\n" not in str(caught.value)
         assert not out.exists()
 
@@ -191,7 +191,7 @@ def test_a_run_counts_what_was_cut_and_what_could_not_be_read(tmp_path: Path) ->
         operator.check_parents(["x = 1\n" * 900])
     operator.check_parents(["x = 1\n" * 900, PARENT])
     config = EvolveConfig(
-        out=tmp_path / "run", seeds=("square",), operators=(str(model),), iterations=1, batch_size=3, duration=0.5,
+        out=tmp_path / "run", seeds=("square",), operators=(f"model:{model}",), iterations=1, batch_size=3, duration=0.5,
         progress=False,
     )  # fmt: skip
     with Evaluator(n_jobs=1, duration=0.5) as evaluator:

@@ -1,0 +1,63 @@
+"""The benchmark of mutation models counts what an operator's children are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.mutation_models import History, measure
+from elm_rl.evolution.settings import EvolveConfig
+from elm_rl.evolution.stage import run_evolve
+from elm_rl.mutation.operator import CUT, Child, MutationOperator, Parent
+from sodarace_gym.evaluation import Evaluator
+
+
+class Scripted(MutationOperator):
+    """Gives prepared programs, None for an answer that was cut."""
+
+    name = "scripted"
+
+    def __init__(self, programs: Sequence[str | None]) -> None:
+        self._programs = programs
+
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        assert len(parents) == len(self._programs)
+        for program in self._programs:
+            yield Child(program, self.name, "m", failure=CUT)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    run_evolve(
+        EvolveConfig(out=out, seeds=("square",), iterations=1, batch_size=8, duration=1.0, n_jobs=1, progress=False)
+    )
+    return out
+
+
+def test_children_are_counted_as_the_run_would_have(run: Path) -> None:
+    history = History(run)
+    (parent,) = history.parents(1, seed=0)
+    wide = parent.program.replace(
+        "wc = walker_creator()\n", "wc = walker_creator()\n    far = wc.add_joint(29, 23)\n", 1
+    )
+    wide = wide.replace("    return wc.get_walker()", "    wc.add_muscle(far, hub)\n    return wc.get_walker()")
+    programs = [parent.program, "def make_walker():\n    return 7\n", None, wide, wide + "\n"]
+    with Evaluator(n_jobs=1, duration=history.duration) as evaluator:
+        figures, children = measure(Scripted(programs), history, [parent] * 5, evaluator, seed=0)
+    assert [child.program for child in children] == programs
+    # A copy, a failure, an answer cut, and twice the same new walker in a niche that was empty.
+    assert (figures.proposed, figures.applied, figures.valid, figures.new, figures.admitted) == (5, 4, 3, 1, 1)
+    assert (figures.copies, figures.cut) == (1, 1)
+    assert figures.row()[:3] == ["5", "80.0", "60.0"]
+
+
+def test_the_same_seed_draws_the_same_elites(run: Path) -> None:
+    history = History(run)
+    assert history.parents(6, seed=1) == history.parents(6, seed=1)
+    assert {parent.program for parent in history.parents(40, seed=1)} <= {
+        record["program"] for record in history.elites
+    }
