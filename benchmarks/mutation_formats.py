@@ -73,7 +73,7 @@ def main() -> None:
             )
             for temperature in options.temperatures:
                 operator = LanguageModelMutation(model, ModelOptions(temperature=temperature), name=format_name)
-                operators.append((f"{format_name}, temperature {temperature:g}", operator, str(model)))
+                operators.append((f"{format_name}, temperature {temperature:g}", operator, f"model:{model}"))
         for label, mutator, source in operators:
             figures = continue_run(evolution, mutator, source, options.iterations, work)
             percents = [f"{figures[f'{key}_percent']:.1f}" for key in ("applied", "valid", "new", "admitted")]

@@ -1,8 +1,9 @@
 """Mutation operators, all behind the interface of :mod:`elm_rl.mutation.operator`.
 
 `gp` edits syntax trees, `gp_blind` does so without knowing what a walker is. `language_model` asks a model for the child;
-`examples` has the layouts it is asked and trained in, `answers` finds the program in what pretrained models say, `patch`
-and `line_matching` read the diffs it writes, and `training` trains one on a run's own history.
+`examples` has the layouts that our own are asked and trained in, `questions` what others are asked, `answers` finds the program
+in what pretrained models say, `patch` and `line_matching` read the diffs it writes, and `training` trains one on a run's own
+history.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from elm_rl.mutation.gp_blind.operator import GPBlindMutation as GPBlindMutation
     from elm_rl.mutation.gp_blind.operator import GPBlindOptions as GPBlindOptions
     from elm_rl.mutation.language_model import LanguageModelMutation as LanguageModelMutation
+    from elm_rl.mutation.language_model import ModelOptions as ModelOptions
     from elm_rl.mutation.operator import COMMIT_MESSAGES as COMMIT_MESSAGES
     from elm_rl.mutation.operator import Child as Child
     from elm_rl.mutation.operator import MutationOperator as MutationOperator
@@ -27,7 +29,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "gp.operator": ["GPMutation"],
         "gp_blind.operator": ["GPBlindMutation", "GPBlindOptions"],
-        "language_model": ["LanguageModelMutation"],
+        "language_model": ["LanguageModelMutation", "ModelOptions"],
         "operator": ["COMMIT_MESSAGES", "Child", "MutationOperator"],
         "training": ["MutationTrainingConfig", "run_mutation_training"],
     },

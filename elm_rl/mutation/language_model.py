@@ -114,7 +114,7 @@ class LanguageModelMutation(MutationOperator):
         self._model, self._tokenizer = load_language_model(
             source, device=self._options.device, dtype=self._options.dtype
         )
-        _check_tokenizer(self._source, self._model, self._tokenizer)
+        check_tokenizer(self._source, self._model, self._tokenizer)
         self.prompt, self.format = self._question(trained)
         self._context = context_length(self._model)
         own = self.prompt == TOKENS or self._model.device.type != "cpu"
@@ -217,7 +217,7 @@ class LanguageModelMutation(MutationOperator):
 _PROBE = 'def f(X):\n    y = [X + 1.5, "a"]\n    return y'
 
 
-def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Whether a program survives a tokenizer, and whether the model knows all its tokens.
 
     Raises:
