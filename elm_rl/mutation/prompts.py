@@ -169,6 +169,18 @@ def read_answer(parent: Parent, text: str, format: str, *, ended: bool) -> Readi
     return failures[0]
 
 
+def read_program(text: str, *, ended: bool) -> Reading:
+    """Finds the program in what a model wrote that was asked to go on with a text, and for nothing else.
+
+    Args:
+        text: What the model wrote.
+        ended: Whether the model ended it, or a mark that was agreed upon did.
+    """
+    if len(text) > MAX_ANSWER_CHARACTERS:
+        return Reading(None, NOT_APPLIED if ended else CUT)
+    return _read("", text, WHOLE, ended, fence_open=True)
+
+
 def _formats_in(text: str, format: str) -> list[str]:
     """The formats an answer may be in, the likeliest first."""
     found = []
@@ -179,8 +191,8 @@ def _formats_in(text: str, format: str) -> list[str]:
     return [*found, WHOLE]
 
 
-def _read(base: str, text: str, format: str, ended: bool) -> Reading:
-    answer, complete = find_answer(text, format, ended=ended, fence_open=False)
+def _read(base: str, text: str, format: str, ended: bool, fence_open: bool = False) -> Reading:
+    answer, complete = find_answer(text, format, ended=ended, fence_open=fence_open)
     diff = None if format == WHOLE else answer
     if not complete:
         return Reading(None, CUT, diff)

@@ -68,6 +68,20 @@ KINDS: dict[str, Kind] = {
         options="ModelOptions",
         source="MODEL",
     ),
+    "chat": Kind(
+        "elm_rl.mutation.chat",
+        "ChatMutation",
+        "A chat model on this machine that is told the task in sentences, through its own chat template.",
+        options="ChatOptions",
+        source="MODEL",
+    ),
+    "crossover": Kind(
+        "elm_rl.mutation.crossover",
+        "CrossoverMutation",
+        "A language model on this machine that is shown some elites in a row, and writes the next program of the row.",
+        options="CrossoverOptions",
+        source="MODEL",
+    ),
     "api": Kind(
         "elm_rl.mutation.api.operator",
         "ServedMutation",
