@@ -94,4 +94,6 @@ def _has_next(text: str) -> bool:
 
 def _read(text: str, ended: bool) -> Reading:
     begins = _NEXT.search(text)
-    return read_program(text, ended=ended) if begins is None else read_program(text[: begins.start()], ended=True)
+    if begins is not None:
+        text, ended = text[: begins.start()], True
+    return read_program(text.rstrip(), ended=ended)

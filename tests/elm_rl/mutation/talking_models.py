@@ -21,7 +21,9 @@ CHAT_TEMPLATE = (
 GENERATION_PROMPT = "</think>\n"
 
 
-def line_tokenizer(text: str, template: str | None = CHAT_TEMPLATE, others: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+def line_tokenizer(
+    text: str, template: str | None = CHAT_TEMPLATE, others: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
     """A tokenizer in which each line of a text is one token, and others are short; its end token is not that of a turn."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.evolution.map_elites import run_evolve
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.evolution.settings import EvolveConfig
+from elm_rl.evolution.stage import run_evolve
 from elm_rl.mutation.chat import ChatMutation, ChatOptions
 from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG, Child, FailedAttempt, Outcome, Parent
+from elm_rl.mutation.prompts import SYSTEM
 from elm_rl.mutation.specs import make_operators
+from tests.elm_rl.models import gguf_files
 from tests.elm_rl.mutation.talking_models import (
     CHAT_TEMPLATE,
     END_OF_TURN,
@@ -86,19 +88,18 @@ def test_a_chat_model_changes_programs_and_stops_at_the_end_of_its_turn(model: P
 
 def test_children_depend_on_the_seed_alone(tmp_path: Path) -> None:
     folder = str(untaught(tmp_path))
-    written = []
+    written: list[list[Any]] = []
     for batch_size in (1, 3):
         operator = ChatMutation(
             folder, ChatOptions(temperature=1.0, min_p=0.01, batch_size=batch_size, max_new_tokens=20)
         )
-        answers = operator._local.answers
-        kept: list[Any] = []
-        operator._local.answers = lambda *args, a=answers, k=kept: k.extend(a(*args)) or k  # type: ignore[method-assign]
-        children = [operator.mutate([PARENT] * 3, np.random.default_rng(seed)) for seed in (5, 6)]
-        assert [child.failure for child in children[0]] == [CUT] * 3
-        written.append([text for text, _ in kept])
+        question = operator._question(PARENT, COMMIT_MESSAGES[0][0], "")
+        written.append([*operator._local.answers([question] * 3, [20, 9, 20], seed=5)])
+        assert operator._local.answers([question], [20], seed=6)[0] not in written[-1]
+        children = operator.mutate([PARENT] * 2, np.random.default_rng(1))
+        assert [(child.program, child.failure) for child in children] == [(None, CUT)] * 2
     assert written[0] == written[1]
-    assert len(set(written[0])) == 6
+    assert len({text for text, _ in written[0]}) == 3
 
 
 def test_the_answer_may_be_twice_as_long_as_the_program_in_the_models_tokens(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_the_answer_may_be_twice_as_long_as_the_program_in_the_models_tokens(tmp
     failed = dataclasses.replace(PARENT, failed=FailedAttempt(SQUARE * 2, "syntax_error: line 1."))
     operator.mutate([PARENT, failed], np.random.default_rng(0))
     assert asked.limits[0] == 2 * length + 128
-    assert asked.limits[1] > 3.5 * length
+    assert asked.limits[1] >= 4 * length
     assert "It fails: syntax_error: line 1." in asked.questions[1]
     assert asked.questions[0].endswith("<|im_start|>assistant\n<think>\n\n</think>\n")
     thinking = ChatMutation(folder, ChatOptions(think=True))
@@ -120,22 +121,24 @@ def test_the_answer_may_be_twice_as_long_as_the_program_in_the_models_tokens(tmp
 
 
 def test_what_does_not_fit_the_context_is_not_asked(tmp_path: Path) -> None:
-    operator = ChatMutation(str(untaught(tmp_path, context=1200)), ChatOptions(memory=True, memory_every=1))
+    wide = ChatMutation(str(untaught(tmp_path / "wide")))
+    middling = Parent("x = 1\n" * 30)
+    question = wide._question(middling, COMMIT_MESSAGES[0][0], "")
+    context = len(question) + len(wide._local.tokenizer.encode(middling.program)) + 40
+    folder = untaught(tmp_path / "narrow", context=context)
+    operator = ChatMutation(str(folder), ChatOptions(memory=True, memory_every=1))
     long = Parent("x = 1\n" * 900)
     (child,) = operator.mutate([long], np.random.default_rng(0))
     assert (child.program, child.failure) == (None, TOO_LONG)
     operator.check_parents([long.program, SQUARE])
-    with pytest.raises(ElmError, match="reads 1200 tokens, and the shortest of the questions"):
+    with pytest.raises(ElmError, match=f"reads {context} tokens, and the shortest of the questions"):
         operator.check_parents([long.program])
     # Rather without memory than not at all.
     asked = Asked(operator)
-    gained = Outcome(PARENT, Child(CHILD, "chat", "m"), None, "", 9.0, {"height": 7.0}, True, 5.0)
-    operator.learn([gained])
-    operator.mutate([PARENT], np.random.default_rng(0))
-    assert "distance 4 before and 9 after" in asked.questions[0]
-    operator.mutate([Parent("x = 1\n" * 90)], np.random.default_rng(0))
-    assert "distance 4 before and 9 after" not in asked.questions[0]
-    assert asked.limits[0] > 0
+    operator.learn([Outcome(PARENT, Child(CHILD, "chat", "m"), None, "", 9.0, {"height": 7.0}, True, 5.0)])
+    operator.mutate([PARENT, middling, long], np.random.default_rng(0))
+    assert ["distance 4 before and 9 after" in text for text in asked.questions] == [True, False, False]
+    assert [limit > 0 for limit in asked.limits] == [True, True, False]
 
 
 def test_memory_is_told_and_kept(tmp_path: Path) -> None:
@@ -187,7 +190,9 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_written(tmp_path: P
     out = tmp_path / "run"
     for words, folder in folders.items():
         with pytest.raises(ElmError, match=words) as caught:
-            run_evolve(EvolveConfig(out=out, seeds=("square",), operators=("gp", f"chat:{folder}"), progress=False))
+            run_evolve(
+                EvolveConfig(out=out, seeds=("square",), operators=(f"chat:{folder}",), iterations=0, progress=False)
+            )
         assert "\n" not in str(caught.value)
         assert not out.exists()
 
@@ -217,3 +222,15 @@ def test_a_run_is_mixed_in_one_command(model: Path, tmp_path: Path) -> None:
     assert {"gp", "small"} <= set(log["operator"])
     first = log[(log["operator"] == "small") & (log["iteration"] == 1)]
     assert len(first) > 0
+
+
+def test_a_gguf_file_is_asked_through_the_template_in_it(tmp_path: Path) -> None:
+    tokenizer = gguf_files.small_tokenizer()
+    file = gguf_files.write_gguf(gguf_files.small_llama(tokenizer, 16_384), tokenizer, tmp_path / "tiny.gguf")
+    operator = ChatMutation(str(file), ChatOptions(max_new_tokens=3, dtype="float32", device="cpu"))
+    operator.check_parents([SQUARE])
+    question = operator._local.tokenizer.decode(operator._question(PARENT, COMMIT_MESSAGES[0][0], ""))
+    assert question.startswith("<|im_start|>system\nYou change programs")
+    assert "<|im_end|>\n<|im_start|>user\n" in question
+    (child,) = operator.mutate([PARENT], np.random.default_rng(0))
+    assert child.failure == CUT

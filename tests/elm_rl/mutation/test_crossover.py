@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.evolution.map_elites import run_evolve
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.evolution.settings import EvolveConfig
-from elm_rl.mutation.crossover import CrossoverMutation, CrossoverOptions
+from elm_rl.evolution.stage import run_evolve
+from elm_rl.mutation.crossover import CrossoverMutation, CrossoverOptions, _has_next
 from elm_rl.mutation.operator import CUT, NOT_APPLIED, TOO_LONG, Parent
 from tests.elm_rl.mutation.talking_models import babbler, line_tokenizer, parrot
 
@@ -47,12 +47,10 @@ def test_the_row_is_gone_on_with_up_to_the_next_head(model: Path) -> None:
     children = operator.mutate([TRIO, TRIO], np.random.default_rng(0))
     assert [(child.program, child.operator, child.diff) for child in children] == [(CHILD, "crossover", None)] * 2
     # The model never ends by itself: what it was let write stops soon after the head.
-    kept = []
-    sample = operator._local.answers
-    operator._local.answers = lambda *a, **k: kept.extend(sample(*a, **k)) or kept  # type: ignore[method-assign]
-    operator.mutate([TRIO], np.random.default_rng(0))
-    assert "# walker_5" in kept[0][0]
-    assert kept[0][0].count("make_walker") == 1
+    ((written, ended),) = operator._local.answers([operator._question(TRIO)], [400], 0, complete=_has_next)
+    assert not ended
+    assert "# walker_5" in written
+    assert written.count("make_walker") <= 2
     short = CrossoverMutation(str(model), CrossoverOptions(temperature=0.0, max_new_tokens=5))
     (child,) = short.mutate([TRIO], np.random.default_rng(0))
     assert (child.program, child.failure) == (None, CUT)
@@ -81,7 +79,7 @@ def test_what_was_written_is_read(written: str, ended: bool, program: str | None
 
 
 def test_too_many_parents_for_the_context_are_told_before_and_in_the_run(tmp_path: Path) -> None:
-    folder = babbler(line_tokenizer(ROW, None), tmp_path / "model", context=600)
+    folder = babbler(line_tokenizer(ROW, None), tmp_path / "model", context=250)
     operator = CrossoverMutation(str(folder))
     operator.check_parents(["x = 1\n" * 900, CHILD])
     long = Parent("x = 1\n" * 200)
@@ -90,9 +88,16 @@ def test_too_many_parents_for_the_context_are_told_before_and_in_the_run(tmp_pat
     with pytest.raises(ConfigError, match="2 to 16"):
         CrossoverOptions(parents=1)
     out = tmp_path / "run"
-    with pytest.raises(ElmError, match="reads 600 tokens"):
+    with pytest.raises(ElmError, match="reads 250 tokens"):
         run_evolve(
-            EvolveConfig(out=out, seeds=("radial",), operators=(f"crossover:{folder},parents=16",), progress=False)
+            EvolveConfig(
+                out=out,
+                seeds=("radial",),
+                operators=(f"crossover:{folder},parents=16",),
+                iterations=1,
+                batch_size=1,
+                progress=False,
+            )
         )
     assert not out.exists()
 
