@@ -79,8 +79,9 @@ def run_evolution(
             f"operators are named {names}; expected one for each of {list(config.operators)}, with distinct names."
         )
     programs = planted_programs(config)
-    for operator in operators:
-        operator.check_parents([program for _, program in programs])
+    if config.replay is None:  # a server whose replies are kept need not be there
+        for operator in operators:
+            operator.check_parents([program for _, program in programs])
     terrains = config.made_terrains()
     with (
         opened_run(config.out, config, resume=resume, may_change=MAY_CHANGE) as resuming,
@@ -94,7 +95,14 @@ def run_evolution(
         if not started:
             plant(state, programs, config, evaluator, terrains)
         reason = _iterate(state, config, operators, evaluator)
-        summary = {"terrains": list(config.terrains), "seed": config.seed, "stopped": reason, **state.summary()}
+        spent = {operator.name: totals for operator in operators if (totals := operator.totals())}
+        summary = {
+            "terrains": list(config.terrains),
+            "seed": config.seed,
+            "stopped": reason,
+            **state.summary(),
+            "spent": spent,
+        }
         write_json(config.out / SUMMARY_FILE, summary)
         return EvolutionResult(state.maps.archives, summary, config.out)
 

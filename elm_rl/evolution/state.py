@@ -284,7 +284,7 @@ class EvolutionState:
             seconds = mutate.get(name, 0.0) + evaluate * counts["applied"] / applied
             self.phases[-1]["counts"][name]["seconds"] += seconds
             spent = {"evaluation": counts["proposed"], "second": seconds, "cost": counts["cost"]}[per]
-            accounts[name] = (counts["gain"], spent)
+            accounts[name] = (max(0.0, counts["gain"]), spent)  # a sliding archive loses elites when its bins move
         self.bandit.pay(accounts)
 
     def figures(self) -> dict[str, Any]:

@@ -179,6 +179,10 @@ class MutationOperator(ABC):
     def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027
         """Takes back what ``state`` gave."""
 
+    def totals(self) -> dict[str, Any]:
+        """What it has asked and spent in the run, for the summary; empty for operators that cost nothing."""
+        return {}
+
     def close(self) -> None:  # noqa: B027
         """Gives back processes and connections; the operator may be used again."""
 
