@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from elm_rl.evolution.seeds import load_seed
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import run_evolve
 from elm_rl.mutation.chat import ChatMutation, ChatOptions
+from elm_rl.mutation.local_model import LocalModel
 from elm_rl.mutation.operator import COMMIT_MESSAGES, CUT, TOO_LONG, Child, FailedAttempt, Outcome, Parent
 from elm_rl.mutation.prompts import SYSTEM
 from elm_rl.mutation.specs import make_operators
@@ -222,6 +223,32 @@ def test_a_run_is_mixed_in_one_command(model: Path, tmp_path: Path) -> None:
     assert {"gp", "small"} <= set(log["operator"])
     first = log[(log["operator"] == "small") & (log["iteration"] == 1)]
     assert len(first) > 0
+
+
+def test_what_fails_comes_back_with_its_error_and_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = ANSWER.replace("return wc.get_walker()", "return wc.get_runner()")
+    folder = parrot(line_tokenizer(broken, others=[SYSTEM, SQUARE]), [GENERATION_PROMPT + broken], tmp_path / "model")
+    asked: list[str] = []
+    answers = LocalModel.answers
+
+    def kept(self: LocalModel, questions: Sequence[list[int]], *arguments: Any) -> Any:
+        asked.extend(self.tokenizer.decode(question) for question in questions)
+        return answers(self, questions, *arguments)
+
+    monkeypatch.setattr(LocalModel, "answers", kept)
+    config = EvolveConfig(
+        out=tmp_path / "run", seeds=("square",), iterations=4, batch_size=2, duration=0.5, n_jobs=1, progress=False,
+        operators=(f"chat:{folder},temperature=0,repair=on,memory=on,memory_every=1",),
+    )  # fmt: skip
+    summary = run_evolve(config)
+    assert sum(summary["errors"].values()) == 8
+    repairs = [text for text in asked if "It fails:" in text]
+    assert 0 < len(repairs) < len(asked)
+    assert all("get_runner" in text for text in repairs)
+    assert "Mistakes to avoid" in asked[-1]
+    assert "Mistakes to avoid" not in asked[0]
 
 
 def test_a_gguf_file_is_asked_through_the_template_in_it(tmp_path: Path) -> None:
