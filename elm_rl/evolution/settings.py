@@ -22,6 +22,9 @@ MAY_CHANGE = (
     "max_evaluations", "max_seconds", "target_qd", "target_best",
 )  # fmt: skip
 
+DEFAULT_OPERATORS = ("gp",)
+"""What mutates where nothing else is said."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvolveConfig:
@@ -47,7 +50,7 @@ class EvolveConfig:
     """Iterations in all, those of a resumed run included."""
     batch_size: int = 256
     """Children an iteration, over all archives together."""
-    operators: tuple[str, ...] = ("gp",)
+    operators: tuple[str, ...] = DEFAULT_OPERATORS
     """What mutates, by kind and source, with settings behind commas, as in chat:models/small,temperature=0.8,name=warm; or
     TOML files that hold such operators (docs/evolution.md)."""
     rounds: int = 0
