@@ -1,4 +1,4 @@
-"""What operators there are and what each can be told, for ``elm-rl operators`` and ``docs/operators.md``."""
+"""What operators there are and what each can be told, for ``elm-rl operators`` and ``docs/evolution.md``."""
 
 from __future__ import annotations
 
