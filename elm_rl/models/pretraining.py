@@ -18,8 +18,8 @@ from elm_rl.models.language_model import MODEL_SIZES, make_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, encode_text, start_id, train_tokenizer
 from elm_rl.runs.path_settings import take_paths
+from elm_rl.runs.processes import shared_run_lock
 from elm_rl.runs.run_directory import read_json
-from elm_rl.runs.run_lock import run_lock
 
 __all__ = [
     "Example",
@@ -73,7 +73,7 @@ def run_pretrain(config: PretrainConfig) -> TrainResult:
         del settings[place]
     if (finished := load_finished(config.out, settings)) is not None:
         return finished
-    with run_lock(config.out):
+    with shared_run_lock(config.out):
         # Asked again: the process that had the lock until now may have done the work.
         return load_finished(config.out, settings) or _train(config, corpus, settings)
 

@@ -4,123 +4,49 @@ Examples are a prompt, which is given, and a completion, which is learnt; transf
 
 A run ends after a number of steps, of epochs or of seconds, and its learning rate follows how much of that has passed,
 so that a run of two minutes has the same cosine as one of two days. With ``max_steps`` no clock is read and a run
-repeats exactly on the same machine type and number of threads.
+repeats exactly on the same machine type and number of threads, also when it was killed and went on from a checkpoint.
+Started by ``accelerate launch`` it runs on several devices.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import random
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
-from elm_rl.errors import ConfigError, ElmError
+from elm_rl.errors import ElmError
 from elm_rl.models.language_model import save_language_model
-from elm_rl.runs.run_directory import METRICS_FILE, explained_disk_errors, read_json, to_json, write_json
+from elm_rl.models.training_checkpoints import CHECKPOINTS, Checkpoints
+from elm_rl.models.training_options import (
+    AUTO,
+    BFLOAT16,
+    TRAINING_FILE,
+    TrainConfig,
+    TrainResult,
+    load_finished,
+)
+from elm_rl.models.training_progress import Progress, Recorder
+from elm_rl.runs.processes import is_main_process
+from elm_rl.runs.run_directory import explained_disk_errors, write_json
 from elm_rl.runs.tensorboard import summary_writer
 
-TRAINING_FILE = "training.json"
+__all__ = ["Example", "TrainConfig", "TrainResult", "load_finished", "train_causal_lm"]
 
 Example = tuple[Sequence[int], Sequence[int]]
 """Token ids of a prompt, which is given, and of the completion to learn; the completion brings its own end token."""
 
 _IGNORED = -100  # the label that cross entropy leaves out
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a language model is trained; shared by every supervised stage."""
-
-    learning_rate: float = 3e-3
-    """Peak of the learning rate, which warms up linearly and falls along a cosine."""
-    batch_size: int = 16
-    """Programs per step."""
-    max_epochs: float = 30.0
-    """Passes over the examples, unless the time is up first."""
-    max_seconds: float | None = None
-    """Time budget in seconds; the learning rate reaches zero when it is spent. Not used together with max_steps."""
-    max_steps: int | None = None
-    """Exact number of steps, in place of epochs and seconds; such a run is repeatable."""
-    warmup: float = 0.05
-    """Share of the run in which the learning rate rises."""
-    weight_decay: float = 0.1
-    """Weight decay of AdamW, on matrices alone."""
-    seed: int = 0
-    """Seed of the initial weights and of the order of the examples."""
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "batch_size", "max_epochs", "max_seconds", "max_steps"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"{name} must be a positive number, got {value}.")
-        if not 0 <= self.warmup < 1 or not 0 <= self.weight_decay <= 1:
-            raise ConfigError(
-                f"warmup must lie in [0, 1) and weight_decay in [0, 1], got {self.warmup} and {self.weight_decay}."
-            )
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """Figures of a finished training run.
-
-    Attributes:
-        parameters: Trainable parameters of the model.
-        examples: Examples trained on; ``too_long`` were left out because they exceed the context.
-        too_long: See ``examples``.
-        steps: Optimiser steps.
-        epochs: Passes over the examples.
-        tokens: Tokens seen, prompts included, padding not.
-        seconds: Wall-clock time of training, with its evaluations.
-        train_loss: Mean loss in nats per token over the last stretch of the run.
-        held_out_loss: Loss in nats per token on the held-out examples at the end; None without any.
-    """
-
-    parameters: int
-    examples: int
-    too_long: int
-    steps: int
-    epochs: float
-    tokens: int
-    seconds: float
-    train_loss: float
-    held_out_loss: float | None
-
-
-def load_finished(folder: Path, settings: dict[str, Any]) -> TrainResult | None:
-    """Figures of the training run that finished in ``folder``, or None when there is none.
-
-    Args:
-        folder: The output folder of `train_causal_lm`.
-        settings: What was passed to it as ``settings``.
-
-    Raises:
-        ElmError: A run with other settings finished there.
-    """
-    path = Path(folder) / TRAINING_FILE
-    if not path.is_file():
-        return None
-    content = read_json(path)
-    wanted = json.loads(to_json(settings))
-    started = content["settings"]
-    for name in dict.fromkeys([*started, *wanted]):
-        if started.get(name) != wanted.get(name):
-            raise ElmError(
-                f"'{folder}' holds a model trained with {name} = {started.get(name)!r}, not {wanted.get(name)!r}; "
-                "choose another output folder, or delete that one to train again."
-            )
-    return TrainResult(**content["figures"])
 
 
 def train_causal_lm(
@@ -132,26 +58,32 @@ def train_causal_lm(
     *,
     held_out: Sequence[Example] = (),
     settings: dict[str, Any] | None = None,
+    finish: Callable[[PreTrainedModel], PreTrainedModel] | None = None,
 ) -> TrainResult:
     """Trains a causal language model in place and saves it, with its tokenizer, to ``output_dir``.
 
     The loss covers completions only. Prompts may hold ids beyond the vocabulary (terrain prefixes) when the model's
-    input embedding takes them. Python's, NumPy's and torch's global random states are left as they were.
+    input embedding takes them. Python's, NumPy's and torch's global random states are left as they were. A run that was
+    killed goes on from its last checkpoint when it is called again with the same settings and examples.
 
     Args:
-        model: The model, trained on CUDA when there is a device and else on the CPU in float32.
+        model: The model, trained on CUDA when there is a device and else on the CPU. Only what requires gradients is.
         tokenizer: Gives the padding id; saved with the model.
         examples: Pairs of prompt ids and completion ids. Those longer than the model's context are left out.
-        output_dir: Also receives ``metrics.jsonl``, ``tensorboard/`` and, at the very end, ``training.json``.
-        config: Stopping rule, learning rate, batch size and seed.
+        output_dir: Also receives ``metrics.jsonl``, ``tensorboard/`` and, at the very end, ``training.json``; while the
+            run goes on, ``checkpoints/``.
+        config: Stopping rule, learning rate, batch size, precision, checkpoints and seed.
         held_out: Pairs to measure the held-out loss on, ten times during the run and at its end.
         settings: Recorded in ``training.json`` and compared by `load_finished`; the fields of ``config`` by default.
+        finish: Makes of the trained model the one to save, such as by merging adapters into it.
 
     Raises:
-        ElmError: No example fits the context, the loss stopped being finite, or the disk is full.
+        ElmError: No example fits the context, the loss stopped being finite, the disk is full, or ``output_dir`` holds a
+            checkpoint of a run with other settings or examples.
         ValueError: A completion is empty or holds an id beyond the vocabulary.
     """
     output_dir = Path(output_dir)
+    settings = settings or asdict(config)
     rows, too_long = _rows(model, tokenizer, examples)
     held_rows, _ = _rows(model, tokenizer, held_out)
     if not rows:
@@ -159,32 +91,48 @@ def train_causal_lm(
             f"There is nothing to train on: {len(examples)} examples, of which {too_long} exceed the model's context; "
             "build a larger corpus or a model with a longer context."
         )
-    steps = config.max_steps or math.ceil(config.max_epochs * math.ceil(len(rows) / config.batch_size))
-    budget = _Budget(steps, config.max_seconds if config.max_steps is None else None)
-    with explained_disk_errors(output_dir):
+    with explained_disk_errors(output_dir), _explained_torch_errors(output_dir), _random_state_kept():
+        arguments = _arguments(output_dir, config, bfloat16=_in_bfloat16(config, model))
+        batches = math.ceil(len(rows) / (arguments.train_batch_size * arguments.world_size))
+        steps_per_epoch = math.ceil(batches / config.gradient_accumulation)
+        arguments.max_steps = config.max_steps or math.ceil(config.max_epochs * steps_per_epoch)
+        progress = Progress(arguments.max_steps, config.max_seconds if config.max_steps is None else None)
+        run = {**settings, "examples": _digest(rows + held_rows), "processes": arguments.world_size}
+        recorder = Recorder(output_dir, progress, evaluate=bool(held_rows))
+        checkpoints = Checkpoints(
+            output_dir,
+            steps=config.checkpoint_steps,
+            seconds=config.checkpoint_seconds,
+            run=run,
+            progress=progress,
+            recorder=recorder,
+        )
+        last = checkpoints.find()
         output_dir.mkdir(parents=True, exist_ok=True)
-        (output_dir / TRAINING_FILE).unlink(missing_ok=True)  # from here on the folder is unfinished
-        with _random_state_kept(), _Recorder(output_dir, budget, evaluate=bool(held_rows)) as recorder:
+        if is_main_process():
+            (output_dir / TRAINING_FILE).unlink(missing_ok=True)  # from here on the folder is unfinished
+        with recorder:
             trainer = _CosineTrainer(
                 config=config,
-                budget=budget,
+                progress=progress,
                 model=model,
-                args=_arguments(output_dir, config, steps),
+                args=arguments,
                 data_collator=_Collator(int(tokenizer.pad_token_id or 0)),
                 train_dataset=rows,
                 eval_dataset=held_rows or None,
-                callbacks=[recorder, *_tensorboard(output_dir)],
+                callbacks=[recorder, *_tensorboard(output_dir, last)],
             )
             trainer.remove_callback(PrinterCallback)
-            trainer.train()
-            seconds = budget.elapsed()
-    model.eval()
+            checkpoints.watch(trainer)
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+            seconds = progress.elapsed()
+    _unwrap(trainer, model)
     result = TrainResult(
         parameters=model.num_parameters(only_trainable=True),
         examples=len(rows),
         too_long=too_long,
         steps=trainer.state.global_step,
-        epochs=trainer.state.global_step / math.ceil(len(rows) / config.batch_size),
+        epochs=trainer.state.global_step / steps_per_epoch,
         tokens=int(trainer.state.num_input_tokens_seen),
         seconds=seconds,
         train_loss=recorder.train_loss,
@@ -192,8 +140,12 @@ def train_causal_lm(
     )
     if not math.isfinite(result.train_loss):
         raise ElmError(f"Training diverged (the loss is {result.train_loss}); lower the learning rate and run again.")
-    save_language_model(model, tokenizer, output_dir)
-    write_json(output_dir / TRAINING_FILE, {"settings": settings or asdict(config), "figures": asdict(result)})
+    if is_main_process():
+        model = model if finish is None else finish(model)
+        save_language_model(model.to(getattr(torch, config.save_dtype)), tokenizer, output_dir)
+        write_json(output_dir / TRAINING_FILE, {"settings": settings, "figures": asdict(result)})
+        checkpoints.remove()
+    trainer.accelerator.wait_for_everyone()
     return result
 
 
@@ -213,13 +165,36 @@ def _rows(
     return rows, len(examples) - len(rows)
 
 
-def _arguments(output_dir: Path, config: TrainConfig, steps: int) -> TrainingArguments:
-    """The trainer's options: nothing written but what our own callbacks write, and float32 throughout."""
+def _digest(rows: Sequence[dict[str, list[int]]]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        for part in ("input_ids", "labels"):
+            digest.update(np.array([len(row[part]), *row[part]], dtype=np.int64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+_WORTH_BFLOAT16 = 20_000_000  # parameters below which the conversions cost more than they save
+
+
+def _in_bfloat16(config: TrainConfig, model: PreTrainedModel) -> bool:
+    """Whether a model computes in bfloat16 while it learns."""
+    if config.precision != AUTO:
+        return config.precision == BFLOAT16
+    if model.num_parameters() < _WORTH_BFLOAT16:
+        return False
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _arguments(output_dir: Path, config: TrainConfig, *, bfloat16: bool) -> TrainingArguments:
+    """The trainer's options: nothing is written but checkpoints and what our own callbacks write."""
     return TrainingArguments(
-        output_dir=str(output_dir),
-        max_steps=steps,
+        output_dir=str(output_dir / CHECKPOINTS),
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         # Programs of one batch are about equally long, which leaves little padding: measured to waste less time than
@@ -228,22 +203,30 @@ def _arguments(output_dir: Path, config: TrainConfig, steps: int) -> TrainingArg
         include_num_input_tokens_seen="non_padding",
         logging_strategy="no",
         logging_nan_inf_filter=False,  # a loss that is not finite is to be seen
-        save_strategy="no",
+        save_strategy="no",  # Checkpoints says when
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
-        bf16=False,
+        bf16=bfloat16,
         seed=config.seed,
     )
 
 
-def _tensorboard(output_dir: Path) -> list[TrainerCallback]:
+def _tensorboard(output_dir: Path, checkpoint: Path | None) -> list[TrainerCallback]:
     """The TensorBoard callback, where tensorboard is installed."""
-    writer = summary_writer(output_dir)
+    after = None if checkpoint is None else int(checkpoint.name.rpartition("-")[2]) + 1
+    writer = summary_writer(output_dir, after) if is_main_process() else None
     return [] if writer is None else [TensorBoardCallback(writer)]
+
+
+def _unwrap(trainer: Trainer, model: PreTrainedModel) -> None:
+    """Makes a trained model what it was before: no autocast around its ``forward``, and ready to be asked."""
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    vars(model).pop("forward", None)
+    model.eval()
 
 
 class _Collator:
@@ -266,34 +249,13 @@ class _Collator:
         }
 
 
-class _Budget:
-    """How much of a run has passed: by steps, or by the clock where that is further."""
-
-    def __init__(self, steps: int, seconds: float | None) -> None:
-        self.steps = steps
-        self.seconds = seconds
-        self._start = time.monotonic()
-
-    def start(self) -> None:
-        self._start = time.monotonic()
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self._start
-
-    def progress(self, step: int) -> float:
-        """Share of the run that has passed once ``step`` steps are done, at most 1."""
-        by_steps = step / self.steps
-        by_time = self.elapsed() / self.seconds if self.seconds is not None else 0.0
-        return min(1.0, max(by_steps, by_time))
-
-
 class _CosineTrainer(Trainer):
-    """A Trainer whose learning rate follows the progress of a `_Budget`."""
+    """A Trainer whose learning rate follows the `Progress` of the run."""
 
-    def __init__(self, *, config: TrainConfig, budget: _Budget, **arguments: Any) -> None:
+    def __init__(self, *, config: TrainConfig, progress: Progress, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._config = config
-        self._budget = budget
+        self._progress = progress
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -301,69 +263,13 @@ class _CosineTrainer(Trainer):
         """Warm-up, then a cosine to zero. The rate at a step is that of the step's middle, so no step is wasted."""
 
         def factor(step: int) -> float:
-            progress = min(1.0, self._budget.progress(step) + 0.5 / self._budget.steps)
-            if progress < self._config.warmup:
-                return progress / self._config.warmup
-            return 0.5 * (1 + math.cos(math.pi * (progress - self._config.warmup) / (1 - self._config.warmup)))
+            share = min(1.0, self._progress.share(step) + 0.5 / self._progress.steps)
+            if share < self._config.warmup:
+                return share / self._config.warmup
+            return 0.5 * (1 + math.cos(math.pi * (share - self._config.warmup) / (1 - self._config.warmup)))
 
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
         return self.lr_scheduler
-
-
-class _Recorder(TrainerCallback):
-    """Watches a run: stops it when its budget is spent, asks for logs and evaluations, writes and shows them."""
-
-    _LOGS = 50
-    _EVALUATIONS = 10
-
-    def __init__(self, folder: Path, budget: _Budget, *, evaluate: bool) -> None:
-        self.train_loss = math.nan
-        self.held_out_loss: float | None = None
-        self._folder = folder
-        self._budget = budget
-        self._evaluate = evaluate
-        self._logged = self._evaluated = 0
-
-    def __enter__(self) -> _Recorder:
-        self._file = open(self._folder / METRICS_FILE, "w", encoding="utf-8")
-        # None: shown on a terminal, silent where a bar would only fill a log file.
-        self._bar = tqdm(total=100, desc=self._folder.name, disable=None, bar_format="{l_bar}{bar}| {elapsed}{postfix}")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-        self._file.close()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Starts the clock here, so that loading and compiling do not count."""
-        self._budget.start()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Logs 50 times a run, evaluates ten times, and always at the end."""
-        progress = self._budget.progress(state.global_step)
-        done = progress >= 1.0
-        if done or int(progress * self._LOGS) > self._logged:
-            self._logged = int(progress * self._LOGS)
-            control.should_log = True
-        if self._evaluate and (done or int(progress * self._EVALUATIONS) > self._evaluated):
-            self._evaluated = int(progress * self._EVALUATIONS)
-            control.should_evaluate = True
-        control.should_training_stop = control.should_training_stop or done
-        self._bar.update(100 * progress - self._bar.n)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Appends one line to the metrics file and refreshes the figures beside the bar."""
-        logs = logs or {}
-        self.train_loss = logs.get("loss", self.train_loss)
-        self.held_out_loss = logs.get("eval_loss", self.held_out_loss)
-        seconds = self._budget.elapsed()
-        tokens = int(state.num_input_tokens_seen)
-        self._file.write(to_json({"step": state.global_step, "seconds": seconds, "tokens": tokens, **logs}) + "\n")
-        self._file.flush()
-        figures = {"loss": f"{self.train_loss:.3f}", "tokens/s": f"{tokens / max(seconds, 1e-9):,.0f}"}
-        if self.held_out_loss is not None:
-            figures["held out"] = f"{self.held_out_loss:.3f}"
-        self._bar.set_postfix(figures)
 
 
 @contextmanager
@@ -376,3 +282,17 @@ def _random_state_kept() -> Iterator[None]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextmanager
+def _explained_torch_errors(folder: Path) -> Iterator[None]:
+    """Torch reports a file that could not be written in words and a class of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        if any(words in str(error) for words in ("PytorchStreamWriter", "unexpected pos", "iostream error")):
+            raise ElmError(
+                f"A checkpoint in '{folder / CHECKPOINTS}' could not be written; is the disk full? Make some room and run "
+                "the same command again: it goes on from the checkpoint before."
+            ) from error
+        raise

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from elm_rl.corpus.corpus import CorpusConfig, run_corpus
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.judging.sample_quality import sample_programs
-from elm_rl.models import supervised_training
+from elm_rl.models import supervised_training, training_progress
 from elm_rl.models.language_model import load_language_model, make_model
 from elm_rl.models.pretraining import Example, PretrainConfig, TrainConfig, TrainResult, run_pretrain, train_causal_lm
 from elm_rl.models.tokenizer import encode_text, train_tokenizer
@@ -207,7 +207,7 @@ class Clock:
 def test_a_time_budget_ends_the_run_with_its_cosine(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervised_training, "time", Clock(tick=0.25))
+    monkeypatch.setattr(training_progress, "time", Clock(tick=0.25))
     _, result = train(tokenizer, tmp_path, max_seconds=20, max_epochs=1000)
     rates = [line["learning_rate"] for line in metrics(tmp_path) if "learning_rate" in line]
     assert 5 < result.steps < 80
@@ -225,7 +225,7 @@ def test_epochs_end_a_run_that_has_time_left(tokenizer: PreTrainedTokenizerBase,
 def test_steps_take_no_notice_of_the_clock(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervised_training, "time", Clock(tick=1000.0))
+    monkeypatch.setattr(training_progress, "time", Clock(tick=1000.0))
     _, result = train(tokenizer, tmp_path, max_steps=5, max_seconds=1, max_epochs=1)
     assert result.steps == 5
     rates = [line["learning_rate"] for line in metrics(tmp_path) if "learning_rate" in line]
