@@ -62,6 +62,13 @@ STAGES: dict[str, Stage] = {
         "Stage 2: trains a tokenizer and a language model on a corpus.",
         "elm-rl pretrain --corpus runs/corpus --out runs/lm --size 1M",
     ),
+    "mutation-model": Stage(
+        "elm_rl.mutation.training",
+        "MutationTrainingConfig",
+        "run_mutation_training",
+        "Trains a mutation model on the history of evolution runs, from scratch or on from a pretrained model.",
+        "elm-rl mutation-model --evolution runs/evolution --out runs/mutation_model --start HuggingFaceTB/SmolLM2-135M",
+    ),
     "finetune": Stage(
         "elm_rl.inventor.ppo",
         "FinetuneConfig",

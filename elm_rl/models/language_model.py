@@ -109,7 +109,7 @@ def save_language_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     with explained_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-", suffix=".tmp") as name:
-            with _no_progress_bars():
+            with no_progress_bars():
                 model.save_pretrained(name)
             tokenizer.save_pretrained(name)
             usual_mode = (Path(name) / "config.json").stat().st_mode
@@ -146,7 +146,7 @@ def load_language_model(
         config = AutoConfig.from_pretrained(source.name, **source.arguments())
     _check_language_model(source, config)
     tokenizer = _load_tokenizer(source, config)
-    with _explained(source), _no_progress_bars():
+    with _explained(source), no_progress_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source.name,
             config=config,
@@ -238,7 +238,7 @@ def load_policy(
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
     """Silences transformers' bars, which for small models only flash past between our own."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -11,8 +11,10 @@ Started by ``accelerate launch`` it runs on several devices.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,11 +28,11 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from elm_rl.errors import ElmError
-from elm_rl.models.language_model import save_language_model
+from elm_rl.models.devices import choose_dtype
+from elm_rl.models.language_model import no_progress_bars, save_language_model
+from elm_rl.models.sampling import context_length
 from elm_rl.models.training_checkpoints import CHECKPOINTS, Checkpoints
 from elm_rl.models.training_options import (
-    AUTO,
-    BFLOAT16,
     TRAINING_FILE,
     TrainConfig,
     TrainResult,
@@ -58,6 +60,7 @@ def train_causal_lm(
     *,
     held_out: Sequence[Example] = (),
     settings: dict[str, Any] | None = None,
+    context: int | None = None,
     finish: Callable[[PreTrainedModel], PreTrainedModel] | None = None,
 ) -> TrainResult:
     """Trains a causal language model in place and saves it, with its tokenizer, to ``output_dir``.
@@ -75,6 +78,7 @@ def train_causal_lm(
         config: Stopping rule, learning rate, batch size, precision, checkpoints and seed.
         held_out: Pairs to measure the held-out loss on, ten times during the run and at its end.
         settings: Recorded in ``training.json`` and compared by `load_finished`; the fields of ``config`` by default.
+        context: Longest example in tokens; by default what the model reads.
         finish: Makes of the trained model the one to save, such as by merging adapters into it.
 
     Raises:
@@ -84,12 +88,13 @@ def train_causal_lm(
     """
     output_dir = Path(output_dir)
     settings = settings or asdict(config)
-    rows, too_long = _rows(model, tokenizer, examples)
-    held_rows, _ = _rows(model, tokenizer, held_out)
+    longest = min(context or 1 << 30, context_length(model))
+    rows, too_long = _rows(tokenizer, examples, longest)
+    held_rows, _ = _rows(tokenizer, held_out, longest)
     if not rows:
         raise ElmError(
-            f"There is nothing to train on: {len(examples)} examples, of which {too_long} exceed the model's context; "
-            "build a larger corpus or a model with a longer context."
+            f"There is nothing to train on: {len(examples)} examples, of which {too_long} exceed the context of {longest} "
+            "tokens; build a larger corpus or a model with a longer context."
         )
     with explained_disk_errors(output_dir), _explained_torch_errors(output_dir), _random_state_kept():
         arguments = _arguments(output_dir, config, bfloat16=_in_bfloat16(config, model))
@@ -124,7 +129,8 @@ def train_causal_lm(
             )
             trainer.remove_callback(PrinterCallback)
             checkpoints.watch(trainer)
-            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+            with no_progress_bars(), _misleading_warnings_hidden():
+                trainer.train(resume_from_checkpoint=None if last is None else str(last))
             seconds = progress.elapsed()
     _unwrap(trainer, model)
     result = TrainResult(
@@ -150,17 +156,16 @@ def train_causal_lm(
 
 
 def _rows(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], longest: int
 ) -> tuple[list[dict[str, list[int]]], int]:
-    """Input ids and labels of the examples that fit the context, and how many do not."""
-    context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
+    """Input ids and labels of the examples of at most ``longest`` tokens, and how many have more."""
     rows = []
     for prompt, completion in examples:
         if not completion or max(completion) >= len(tokenizer):
             raise ValueError(
                 f"A completion needs at least one token, and ids below {len(tokenizer)}; got {list(completion)}."
             )
-        if len(prompt) + len(completion) <= context:
+        if len(prompt) + len(completion) <= longest:
             rows.append({"input_ids": [*prompt, *completion], "labels": [_IGNORED] * len(prompt) + list(completion)})
     return rows, len(examples) - len(rows)
 
@@ -173,19 +178,10 @@ def _digest(rows: Sequence[dict[str, list[int]]]) -> str:
     return digest.hexdigest()[:16]
 
 
-_WORTH_BFLOAT16 = 20_000_000  # parameters below which the conversions cost more than they save
-
-
 def _in_bfloat16(config: TrainConfig, model: PreTrainedModel) -> bool:
     """Whether a model computes in bfloat16 while it learns."""
-    if config.precision != AUTO:
-        return config.precision == BFLOAT16
-    if model.num_parameters() < _WORTH_BFLOAT16:
-        return False
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return choose_dtype(config.precision, place, model.config) == torch.bfloat16
 
 
 def _arguments(output_dir: Path, config: TrainConfig, *, bfloat16: bool) -> TrainingArguments:
@@ -282,6 +278,27 @@ def _random_state_kept() -> Iterator[None]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextmanager
+def _misleading_warnings_hidden() -> Iterator[None]:
+    """Hides two warnings about checkpoints.
+
+    An output layer that shares the weights of the input is saved once, and is not missing; and a model from a GGUF file has no
+    ``config.json`` in which peft could see that no adapter changes the vocabulary.
+    """
+
+    def worth_saying(record: logging.LogRecord) -> bool:
+        return "missing keys in the checkpoint model loaded: ['lm_head.weight']" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.trainer")
+    logger.addFilter(worth_saying)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Could not find a config file in")
+            yield
+    finally:
+        logger.removeFilter(worth_saying)
 
 
 @contextmanager

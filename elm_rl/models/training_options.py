@@ -15,8 +15,8 @@ from elm_rl.runs.run_directory import read_json, to_json
 TRAINING_FILE = "training.json"
 """Written last into the folder of a training run: its settings and figures."""
 
-AUTO, FLOAT32, BFLOAT16 = PRECISIONS = ("auto", "float32", "bfloat16")
-SAVED_TYPES = (FLOAT32, BFLOAT16)
+PRECISIONS = ("auto", "float32", "bfloat16")
+SAVED_TYPES = ("float32", "bfloat16")
 
 HOUSEKEEPING = ("checkpoint_steps", "checkpoint_seconds")
 """Settings that have no part in the result: a run may be continued, and a finished one reused, with others."""
@@ -45,8 +45,8 @@ class TrainConfig:
     seed: int = 0
     """Seed of the initial weights and of the order of the examples."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """What the model computes in while it learns; weights and optimiser stay in float32. auto: bfloat16 for models of 20M
-    parameters and more where the processor has instructions for it."""
+    """What the model computes in while it learns; weights and optimiser stay in float32. auto: bfloat16 on GPUs that have
+    it, and for models wider than 512 on CPUs that have it."""
     save_dtype: Literal["float32", "bfloat16"] = "float32"
     """What the weights are saved in; bfloat16 takes half the space and is a little less exact."""
     checkpoint_steps: int | None = None

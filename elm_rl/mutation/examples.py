@@ -1,10 +1,12 @@
 """What a mutation model reads and writes: (parent, message, child) triples, the layout of prompts, the three formats.
 
-Training and inference share every function here, so that a model is asked exactly as it was taught. There are two layouts:
+Training and inference share every function here, so that a model is asked exactly as it was taught. There are three layouts:
 
 - ``tokens``, for models trained by this project: ``<bos> parent <sep> message <sep> completion <eos>``, where the marks are
   special tokens, which no text can contain;
-- ``plain``, for pretrained code models: code fences and a commit message, as text.
+- ``plain``, for pretrained code models: code fences and a commit message, as text;
+- ``chat``, for pretrained models that talk: the same text as a user's message in the model's own template, and the answer begun
+  with its fence.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from elm_rl.errors import ElmError
 from elm_rl.mutation.patch import (
     PatchError,
     apply_search_replace,
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 WHOLE, SEARCH_REPLACE, UNIFIED_DIFF = FORMATS = ("whole", "search_replace", "unified_diff")
 """How a completion gives the child: its whole text, or a patch of the parent."""
-TOKENS, PLAIN = LAYOUTS = ("tokens", "plain")
+TOKENS, PLAIN, CHAT = LAYOUTS = ("tokens", "plain", "chat")
 
 MAX_PATCH_CHARACTERS = 32_000
 """Longer patches are not read: they are several times as long as any program that is worth a patch."""
@@ -122,8 +125,8 @@ def format_example(parent: str, message: str, child: str, format: str, layout: s
         message: The commit message.
         child: Text of the child.
         format: One of :data:`FORMATS`.
-        layout: One of :data:`LAYOUTS`; for ``tokens`` the special tokens are written out as ``<sep>`` and so on, which is
-            for reading only: :func:`encode_example` gives the ids.
+        layout: One of :data:`LAYOUTS`; for ``tokens`` the special tokens are written out as ``<sep>`` and so on, and for
+            ``chat`` the model's template is left out, which is for reading only: :func:`encode_example` gives the ids.
 
     Returns:
         The prompt and the completion.
@@ -133,38 +136,60 @@ def format_example(parent: str, message: str, child: str, format: str, layout: s
         ValueError: There is no such format or layout.
     """
     completion = write_completion(parent, child, format)
+    _check_layout(layout)
     if layout == TOKENS:
         return f"<bos>{parent}<sep>{message}<sep>", f"{completion}<eos>"
-    if layout != PLAIN:
-        raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}.")
-    return plain_prompt(parent, message, format), f"{completion.rstrip()}\n{_FENCE}\n"
+    return plain_prompt(parent, message, format), _plain_completion(completion)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, parent: str, message: str, format: str, layout: str) -> list[int]:
-    """Token ids of the question: what change is to be made to which program."""
-    if layout == PLAIN:
-        return plain_ids(tokenizer, plain_prompt(parent, message, format))
-    bos, sep = int(tokenizer.bos_token_id or 0), int(tokenizer.sep_token_id or 0)
-    return [bos, *_ids(tokenizer, parent), sep, *_ids(tokenizer, message), sep]
+    """Token ids of the question: what change is to be made to which program.
+
+    Raises:
+        ElmError: The layout is ``chat`` and the tokenizer has no chat template.
+        ValueError: There is no such format or layout.
+    """
+    _check_layout(layout)
+    if layout == TOKENS:
+        bos, sep = int(tokenizer.bos_token_id or 0), int(tokenizer.sep_token_id or 0)
+        return [bos, *_ids(tokenizer, parent), sep, *_ids(tokenizer, message), sep]
+    question = plain_prompt(parent, message, format)
+    return plain_ids(tokenizer, question) if layout == PLAIN else _chat_ids(tokenizer, question, format)
 
 
 def encode_example(
-    tokenizer: PreTrainedTokenizerBase, example: MutationExample, format: str
+    tokenizer: PreTrainedTokenizerBase, example: MutationExample, format: str, layout: str = TOKENS
 ) -> tuple[list[int], list[int]]:
-    """Token ids of prompt and completion in the layout ``tokens``, the completion with its end token.
+    """Token ids of prompt and completion, the completion with its end token where the tokenizer has one.
 
     Raises:
+        ElmError: The layout is ``chat`` and the tokenizer has no chat template.
         PatchError: The format cannot express this change.
+        ValueError: There is no such format or layout.
     """
     completion = write_completion(example.parent, example.child, format)
-    prompt = encode_prompt(tokenizer, example.parent, example.message, format, TOKENS)
-    return prompt, [*_ids(tokenizer, completion), int(tokenizer.eos_token_id or 0)]
+    prompt = encode_prompt(tokenizer, example.parent, example.message, format, layout)
+    if layout == TOKENS:
+        return prompt, [*_ids(tokenizer, completion), int(tokenizer.eos_token_id or 0)]
+    answer = _plain_completion(completion)
+    end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+    if layout == PLAIN:
+        # Together, because some tokenizers begin every text with a space.
+        both = plain_ids(tokenizer, plain_prompt(example.parent, example.message, format) + answer)
+        if both[: len(prompt)] == prompt:
+            return prompt, [*both[len(prompt) :], *end]
+    return prompt, [*_ids(tokenizer, answer), *end]
 
 
 def check_format(format: str) -> None:
     """Raises ValueError unless ``format`` is one of :data:`FORMATS`."""
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}.")
+
+
+def _check_layout(layout: str) -> None:
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}.")
 
 
 def plain_prompt(parent: str, message: str, format: str) -> str:
@@ -180,6 +205,23 @@ def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     # With what the tokenizer begins every text with: models that expect it do much worse without.
     ids = list(tokenizer.encode(text))
     return ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] else ids
+
+
+def _plain_completion(completion: str) -> str:
+    return f"{completion.rstrip()}\n{_FENCE}\n"
+
+
+def _chat_ids(tokenizer: PreTrainedTokenizerBase, question: str, format: str) -> list[int]:
+    """The question as a user's message, and the first line of the answer, which opens its fence."""
+    if not tokenizer.chat_template:
+        raise ElmError("The model's tokenizer has no chat template; use the layout plain.")
+    fence = f"{_FENCE}{_ASKS[format][1]}\n"
+    messages = [{"role": "user", "content": question.removesuffix(fence).rstrip()}]
+    text = str(
+        # Templates that know no thoughts take no notice.
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    )
+    return _ids(tokenizer, text + fence)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -14,7 +14,7 @@ from elm_rl.models.devices import AUTO, check_dtype, choose_device
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import Completion, SamplingSettings, context_length, sample_answers
 from elm_rl.models.tokenizer import decode_program, encode_text
-from elm_rl.mutation.examples import FORMATS, TOKENS, UNIFIED_DIFF, WHOLE, read_completion
+from elm_rl.mutation.examples import CHAT, TOKENS, UNIFIED_DIFF, WHOLE, read_completion
 from elm_rl.mutation.operator import (
     COMMIT_MESSAGES,
     CUT,
@@ -33,12 +33,10 @@ from elm_rl.mutation.questions import (
     encode_question,
     is_diff_model,
     may_be_complete,
+    prompt_for,
     read_answer,
 )
-from elm_rl.runs.run_directory import explained_disk_errors, read_json, write_json
-
-MUTATION_FILE = "mutation.json"
-"""Written beside a mutation model that this project trained: the format it writes children in."""
+from elm_rl.mutation.trained_format import TrainedFormat, read_mutation_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class ModelOptions:
 
     prompt: str = AUTO
     """How the model is asked: tokens (the layout of our own mutation models), commit (a file before and after a commit),
-    few_shot (the same after some example commits) or diff (the format of CarperAI's diff models). auto: as the model was
+    chat (the same in the model's chat template, as elm-rl mutation-model can teach it), few_shot (the same after some example commits) or diff (the format of CarperAI's diff models). auto: as the model was
     trained where it is one of ours, diff for diff models, and few_shot for all others."""
     format: str = AUTO
     """How the model writes a child: whole, search_replace or unified_diff. auto: as it was trained, unified_diff for diff
@@ -120,19 +118,21 @@ class LanguageModelMutation(MutationOperator):
         own = self.prompt == TOKENS or self._model.device.type != "cpu"
         self._batch_size = self._options.batch_size or (64 if own else 16)
 
-    def _question(self, trained: str | None) -> tuple[str, str]:
+    def _question(self, trained: TrainedFormat | None) -> tuple[str, str]:
         """Prompt and format: those of the options, and else those that suit the model."""
         prompt, format = self._options.prompt, self._options.format
         if prompt == AUTO:
             diffs = format in (AUTO, UNIFIED_DIFF) and is_diff_model(self._source, self._tokenizer)
-            prompt = TOKENS if trained is not None else DIFF if diffs else FEW_SHOT
+            prompt = prompt_for(trained.layout) if trained is not None else DIFF if diffs else FEW_SHOT
         if format == AUTO:
-            format = UNIFIED_DIFF if prompt == DIFF else trained or WHOLE
+            format = UNIFIED_DIFF if prompt == DIFF else WHOLE if trained is None else trained.format
         if prompt == TOKENS and self._tokenizer.sep_token_id is None:
             raise ConfigError(
                 f"prompt is {TOKENS!r}, but '{self._source}' is no mutation model of this project: its tokenizer has no "
                 f"<sep>; use {COMMIT}, {FEW_SHOT} or {DIFF}."
             )
+        if prompt == CHAT and not self._tokenizer.chat_template:
+            raise ConfigError(f"prompt is {CHAT!r}, but '{self._source}' has no chat template; use {COMMIT}.")
         check_question(prompt, format, self._options.shots)
         return prompt, format
 
@@ -235,30 +235,3 @@ def check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedToke
             f"The tokenizer of '{name}' turns the program {_PROBE!r} into {again.strip()[:80]!r}; use a model whose "
             "tokenizer keeps case, spaces and line ends."
         )
-
-
-def read_mutation_format(folder: Path) -> str | None:
-    """The format a mutation model of this project was trained for; None for any other model.
-
-    Raises:
-        ElmError: The folder says something that is no format.
-    """
-    path = folder / MUTATION_FILE
-    if not path.is_file():
-        return None
-    content = read_json(path)
-    format = content.get("format") if isinstance(content, dict) else None
-    if format not in FORMATS:
-        raise ElmError(f"'{path}' names no known format ({', '.join(FORMATS)}); train the model again.")
-    return str(format)
-
-
-def write_mutation_format(folder: Path, format: str) -> None:
-    """Records the format beside a mutation model, whose folder is made if there is none.
-
-    Raises:
-        ElmError: The folder cannot be written.
-    """
-    with explained_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / MUTATION_FILE, {"format": format})

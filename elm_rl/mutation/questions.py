@@ -2,6 +2,7 @@
 
 - ``tokens``: our own mutation models, in the layout they were trained on (:mod:`elm_rl.mutation.examples`);
 - ``commit``: any model, as a file before and after a commit;
+- ``chat``: the same in the model's chat template, for models that were taught so;
 - ``few_shot``: the same after some commits that were done already, which show what is wanted;
 - ``diff``: diff models such as CarperAI's diff-codegen, in the format they were published with.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from elm_rl.errors import ConfigError
 from elm_rl.mutation.answers import Answer, find_answer
 from elm_rl.mutation.examples import (
+    CHAT,
     FORMATS,
     PLAIN,
     TOKENS,
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 _STEPPING = "        wc.add_muscle(rim[k], hub, False, 3.0, 6.28 * k / 8)"
 
 COMMIT, FEW_SHOT, DIFF = "commit", "few_shot", "diff"
-PROMPTS = (TOKENS, COMMIT, FEW_SHOT, DIFF)
+PROMPTS = (TOKENS, COMMIT, CHAT, FEW_SHOT, DIFF)
+
+_LAYOUTS = {TOKENS: TOKENS, COMMIT: PLAIN, CHAT: CHAT}  # of the prompts that models are trained on
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,11 @@ def check_question(prompt: str, format: str, shots: int) -> None:
         raise ConfigError(f"shots is {shots}; expected 1 to {len(SHOWN)} examples.")
 
 
+def prompt_for(layout: str) -> str:
+    """The kind of question that a model was taught, by the layout of its examples."""
+    return next(prompt for prompt, taught in _LAYOUTS.items() if taught == layout)
+
+
 def is_diff_model(name: str, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a model writes diffs in the published format: its name or its vocabulary says so."""
     return "diff-codegen" in name.lower() or "<DFF>" in tokenizer.get_added_vocab()
@@ -116,17 +125,17 @@ def encode_question(
         prompt: One of :data:`PROMPTS`.
         shots: How many examples ``few_shot`` shows.
     """
-    if prompt in (TOKENS, COMMIT):
-        return encode_prompt(tokenizer, parent, message, format, TOKENS if prompt == TOKENS else PLAIN)
+    if prompt in _LAYOUTS:
+        return encode_prompt(tokenizer, parent, message, format, _LAYOUTS[prompt])
     return plain_ids(tokenizer, write_question(parent, message, format, prompt, shots))
 
 
 def write_question(parent: str, message: str, format: str, prompt: str, shots: int = 1) -> str:
-    """A question as text, for all kinds but ``tokens``; the arguments are those of `encode_question`."""
+    """A question as text, for all kinds but ``tokens`` and without a chat template; the arguments are those of `encode_question`."""
     if prompt == DIFF:
         return f"<NME> {_FILE}\n<BEF> {parent.rstrip()}\n<MSG> {message}\n<DFF>"
     question = plain_prompt(parent, message, format)
-    if prompt == COMMIT:
+    if prompt in (COMMIT, CHAT):
         return question
     # What was asked for in the same words comes last, where models look first.
     shown = sorted(SHOWN, key=lambda one: one.message == message)[-shots:]

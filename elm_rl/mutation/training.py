@@ -1,7 +1,9 @@
-"""Trains a small mutation model on what evolution has admitted: (parent, message) in, child out.
+"""Trains a mutation model on what evolution has admitted: (parent, message) in, child out.
 
-This is the self-improvement of Lehman et al. 2022, begun from nothing: the children that genetic programming got into a map
-teach a model to write such children.
+This is the self-improvement of Lehman et al. 2022: the children that genetic programming got into a map teach a model to write
+such children. It begins from nothing, with a small model and a tokenizer of our own, or from any pretrained model, which keeps
+its tokenizer and learns with all its weights or through adapters. What there is to learn from is decided before, in
+`elm_rl.mutation.examples`; the training itself is in `elm_rl.models.supervised_training`.
 """
 
 from __future__ import annotations
@@ -10,82 +12,35 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.language_model import MODEL_SIZES, make_model
-from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
-from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, train_tokenizer
+from elm_rl.errors import ElmError
+from elm_rl.models.adapters import add_adapter, merge_adapter, save_adapter
+from elm_rl.models.language_model import load_language_model, make_model
+from elm_rl.models.supervised_training import Example, TrainResult, load_finished, train_causal_lm
+from elm_rl.models.tokenizer import DEFAULT_CONTEXT, train_tokenizer
 from elm_rl.mutation.examples import (
-    FORMATS,
+    TOKENS,
     WHOLE,
     MutationExample,
     encode_example,
     mutation_examples,
     write_completion,
 )
-from elm_rl.mutation.language_model import write_mutation_format
 from elm_rl.mutation.patch import PatchError
-from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
-from elm_rl.runs.run_lock import run_lock
+from elm_rl.mutation.trained_format import write_mutation_format
+from elm_rl.mutation.training_options import MutationModelConfig, MutationTrainingConfig
+from elm_rl.runs.processes import is_main_process, shared_run_lock
+from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl, replaced_folder
 
+__all__ = ["MutationModelConfig", "MutationTrainingConfig", "run_mutation_training", "train_mutation_model"]
 
-@dataclass(frozen=True, kw_only=True)
-class MutationModelConfig(TrainConfig):
-    """How a mutation model is built and trained."""
-
-    format: str = WHOLE
-    """How the model writes a child: whole, search_replace or unified_diff."""
-    size: str = "1M"
-    """Size of the model: 0.1M, 1M, 5M or 21M parameters."""
-    vocab_size: int = DEFAULT_VOCABULARY
-    """Tokens in the vocabulary, at least 260."""
-    context: int = DEFAULT_CONTEXT
-    """Longest sequence in tokens: parent, message and child; longer examples are left out."""
-    batch_size: int = 8
-    """Examples per step. Small batches learn far more in the same time at this size: with 32, half as many children of a
-    model of 1M parameters were valid."""
-    learn_parents: bool = True
-    """Whether parent and message are learnt too, and not only the child. A parent is as good a lesson in what programs
-    look like: with the same number of steps, about a fifth more children were valid. Held-out figures are of the child."""
-    held_out: float = 0.05
-    """Share of the examples held out, by lineage, to measure the loss on."""
-    max_seconds: float | None = 75.0
-    """Time budget in seconds; the learning rate reaches zero when it is spent. Not used together with max_steps."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.format not in FORMATS:
-            raise ConfigError(f"format is {self.format!r}; expected one of {', '.join(FORMATS)}.")
-        if self.size not in MODEL_SIZES:
-            raise ConfigError(f"There is no model size {self.size!r}; the sizes are {', '.join(MODEL_SIZES)}.")
-        if self.vocab_size < 260 or self.context < 16 or not 0 <= self.held_out < 1:
-            raise ConfigError(
-                "Expected vocab_size >= 260, context >= 16 and 0 <= held_out < 1; got "
-                f"{self.vocab_size}, {self.context} and {self.held_out}."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MutationTrainingConfig(MutationModelConfig):
-    """Settings of training a mutation model on evolution runs."""
-
-    evolution: tuple[Path, ...]
-    """Folders that 'elm-rl evolve' has written."""
-    out: Path
-    """Folder for the model, its metrics and its figures. A finished one with the same settings is reused."""
-    until_iteration: int | None = None
-    """Learn only from what was admitted up to this iteration; all of it when left out. A run that has gone on with the
-    model it trained can then train the same one again."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        take_paths(self)
+ADAPTER_FOLDER = "adapter"
 
 
 def run_mutation_training(config: MutationTrainingConfig) -> TrainResult:
@@ -112,28 +67,29 @@ def run_mutation_training(config: MutationTrainingConfig) -> TrainResult:
 def train_mutation_model(
     triples: Sequence[MutationExample], output_dir: Path, config: MutationModelConfig
 ) -> TrainResult:
-    """Trains tokenizer and model on (parent, message, child) triples.
+    """Trains a model on (parent, message, child) triples, from scratch with a tokenizer or on from ``config.start``.
 
     Args:
-        triples: What to learn; those that the format cannot express or the context cannot hold are left out.
-        output_dir: Receives the model, ``mutation.json`` (the format) and what every training run leaves.
-        config: Format, size and training settings.
+        triples: What to learn; those that the format cannot express or the context cannot hold are left out. One that is
+            there twice counts twice.
+        output_dir: Receives the model, ``mutation.json`` (format and layout) and what every training run leaves.
+        config: Start, format, layout, size and training settings.
 
     Returns:
         Figures of the run; those of the run that finished in ``output_dir`` before, if its settings and triples were the
         same.
 
     Raises:
-        ElmError: There is nothing to learn from, the disk is full, another process writes to ``output_dir``, or that holds a
-            model trained otherwise.
+        ElmError: There is nothing to learn from, there is no such start, the disk is full, another process writes to
+            ``output_dir``, or that holds a model trained otherwise.
     """
-    output_dir = Path(output_dir)
+    output_dir, config = Path(output_dir), config.complete()
     settings = {**asdict(config), "triples": _fingerprint(triples)}
     for place in ("evolution", "out"):  # a run directory may move
         settings.pop(place, None)
     if (finished := load_finished(output_dir, settings)) is not None:
         return finished
-    with run_lock(output_dir):
+    with shared_run_lock(output_dir):
         # Asked again: the process that had the lock until now may have done the work.
         return load_finished(output_dir, settings) or _train(triples, output_dir, config, settings)
 
@@ -147,16 +103,59 @@ def _train(
             f"None of the {len(triples)} admitted children can teach a mutation model; let evolution run for longer."
         )
     train, held_out = _hold_out(kept, config.held_out, config.seed)
-    tokenizer = train_tokenizer(_texts(train, config.format), config.vocab_size, context=config.context)
-    model = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
+    model, tokenizer = _start(train, config)
+    layout = str(config.layout)
     parts: list[list[Example]] = [
-        [encode_example(tokenizer, triple, config.format) for triple in part] for part in (train, held_out)
+        [encode_example(tokenizer, triple, config.format, layout) for triple in part] for part in (train, held_out)
     ]
     if config.learn_parents:
         parts[0] = [(prompt[:1], [*prompt[1:], *completion]) for prompt, completion in parts[0]]
-    # Before the training, which marks the folder as finished when it ends.
-    write_mutation_format(output_dir, config.format)
-    return train_causal_lm(model, tokenizer, parts[0], output_dir, config, held_out=parts[1], settings=settings)
+    if is_main_process():
+        # Before the training, which marks the folder as finished when it ends.
+        write_mutation_format(output_dir, config.format, layout)
+    if config.lora_rank is not None:
+        model = add_adapter(model, config.lora_rank, alpha=float(config.lora_alpha or 0), seed=config.seed)
+    return train_causal_lm(
+        model,
+        tokenizer,
+        parts[0],
+        output_dir,
+        config,
+        held_out=parts[1],
+        settings=settings,
+        context=config.context,
+        finish=None if config.lora_rank is None else lambda adapted: _merged(adapted, output_dir, config),
+    )
+
+
+def _start(
+    triples: Sequence[MutationExample], config: MutationModelConfig
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model that training begins with, and its tokenizer.
+
+    Raises:
+        ElmError: There is no such model, or it cannot be asked in the layout.
+    """
+    if config.start is None:
+        context = int(config.context or DEFAULT_CONTEXT)
+        tokenizer = train_tokenizer(_texts(triples, config.format), config.vocab_size, context=context)
+        return make_model(config.size, tokenizer, context=context, seed=config.seed), tokenizer
+    frozen = config.lora_rank is not None
+    dtype = "bfloat16" if frozen and config.precision == "bfloat16" else "float32"
+    model, tokenizer = load_language_model(config.start, dtype=dtype)
+    if config.layout == TOKENS and (tokenizer.bos_token_id is None or tokenizer.sep_token_id is None):
+        raise ElmError(
+            f"The layout tokens is for models that were trained from scratch here, and the tokenizer of '{config.start}' lacks "
+            "its marks; use the layout plain or chat."
+        )
+    return model, tokenizer
+
+
+def _merged(adapted: Any, output_dir: Path, config: MutationModelConfig) -> PreTrainedModel:
+    if config.keep_adapter:
+        with replaced_folder(output_dir / ADAPTER_FOLDER) as folder:
+            save_adapter(adapted, folder)
+    return merge_adapter(adapted)
 
 
 def _expressible(triple: MutationExample, format: str) -> bool:

@@ -29,9 +29,10 @@ from elm_rl.mutation.examples import (
     write_completion,
 )
 from elm_rl.mutation.gp.operator import GPMutation
-from elm_rl.mutation.language_model import MUTATION_FILE, LanguageModelMutation, ModelOptions
+from elm_rl.mutation.language_model import LanguageModelMutation, ModelOptions
 from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE, parents_of
 from elm_rl.mutation.patch import PatchError
+from elm_rl.mutation.trained_format import MUTATION_FILE
 from elm_rl.mutation.training import (
     MutationModelConfig,
     MutationTrainingConfig,
@@ -310,7 +311,7 @@ def test_training_learns_and_a_finished_run_is_reused(triples: list[MutationExam
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
     assert losses[-1] < losses[0] - 0.5
-    assert json.loads((out / MUTATION_FILE).read_text()) == {"format": "whole"}
+    assert json.loads((out / MUTATION_FILE).read_text()) == {"format": "whole", "layout": "tokens"}
     _, tokenizer = load_language_model(out)
     assert len(tokenizer) <= 400
     written = (out / "model.safetensors").stat().st_mtime_ns
