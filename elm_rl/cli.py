@@ -153,6 +153,7 @@ def _run(name: str, flags: Sequence[str]) -> int:
         _complain(f"{missing.name} is not installed, and {name} needs it: pip install 'sodarace-gym[elm]'.")
         return 1
     from elm_rl.errors import ElmError
+    from elm_rl.runs.processes import is_main_process
 
     config_class = getattr(module, stage.config)
     try:
@@ -164,14 +165,14 @@ def _run(name: str, flags: Sequence[str]) -> int:
         )
         result = getattr(module, stage.function)(config)
         place = result if isinstance(result, Path) else getattr(config, "out", None)
-        if place is not None:
+        if place is not None and is_main_process():
             print(f"Done: {place / 'report.md' if name == 'pipeline' else place}")
     except ElmError as error:
         _complain(str(error))
         return 1
     except KeyboardInterrupt:
         _complain(
-            "interrupted; what was written is kept, and the same command with --resume goes on where a stage can."
+            "interrupted; what was written is kept; the same command goes on from there, with --resume where a stage has it."
         )
         return 130
     return 0

@@ -3,7 +3,8 @@
 `tokenizer` makes programs tokens. `language_model` has the sizes, and how models are saved and loaded (`sources`: from
 where; `devices`: to where),
 `sampling` how they write; `terrain_conditioning` tells a model which terrain to write for. `supervised_training` is the loop of
-every supervised stage, and `pretraining` is stage 2.
+every supervised stage, with its settings in `training_options`, its log in `training_progress` and its checkpoints in
+`training_checkpoints`; `adapters` are for large models (LoRA); and `pretraining` is stage 2.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from elm_rl.models.sampling import sample_answers as sample_answers
     from elm_rl.models.sampling import sample_completions as sample_completions
     from elm_rl.models.supervised_training import Example as Example
-    from elm_rl.models.supervised_training import TrainConfig as TrainConfig
-    from elm_rl.models.supervised_training import TrainResult as TrainResult
     from elm_rl.models.supervised_training import train_causal_lm as train_causal_lm
     from elm_rl.models.terrain_conditioning import TerrainLlamaConfig as TerrainLlamaConfig
     from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM as TerrainLlamaForCausalLM
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from elm_rl.models.tokenizer import decode_program as decode_program
     from elm_rl.models.tokenizer import encode_text as encode_text
     from elm_rl.models.tokenizer import train_tokenizer as train_tokenizer
+    from elm_rl.models.training_options import TrainConfig as TrainConfig
+    from elm_rl.models.training_options import TrainResult as TrainResult
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -45,8 +46,9 @@ __getattr__, __dir__ = lazy_names(
         ],
         "pretraining": ["PretrainConfig", "run_pretrain"],
         "sampling": ["sample_answers", "sample_completions"],
-        "supervised_training": ["Example", "TrainConfig", "TrainResult", "train_causal_lm"],
+        "supervised_training": ["Example", "train_causal_lm"],
         "terrain_conditioning": ["TerrainLlamaConfig", "TerrainLlamaForCausalLM", "condition"],
         "tokenizer": ["decode_program", "encode_text", "train_tokenizer"],
+        "training_options": ["TrainConfig", "TrainResult"],
     },
 )

@@ -64,11 +64,15 @@ def choose_dtype(name: str, device: torch.device, config: PretrainedConfig) -> t
     check_dtype(name)
     if name != AUTO:
         return DTYPES[name]
-    if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)  # older ones only emulate it
-    else:
-        native = device.type == "cpu" and _cpu_has_bfloat16() and _width(config) > _WIDE
+    native = has_bfloat16(device) and (device.type != "cpu" or _width(config) > _WIDE)
     return torch.bfloat16 if native else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16, and does not merely emulate it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and _cpu_has_bfloat16()
 
 
 def _width(config: PretrainedConfig) -> int:

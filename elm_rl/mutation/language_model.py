@@ -45,8 +45,9 @@ class ModelOptions:
 
     prompt: str = AUTO
     """How the model is asked: tokens (the layout of our own mutation models), commit (a file before and after a commit),
-    chat (the same in the model's chat template, as elm-rl mutation-model can teach it), few_shot (the same after some example commits) or diff (the format of CarperAI's diff models). auto: as the model was
-    trained where it is one of ours, diff for diff models, and few_shot for all others."""
+    chat (the same in the model's chat template, as elm-rl mutation-model can teach it), few_shot (the same after some
+    example commits) or diff (the format of CarperAI's diff models). auto: as the model was trained where it is one of ours,
+    diff for diff models, and few_shot for all others."""
     format: str = AUTO
     """How the model writes a child: whole, search_replace or unified_diff. auto: as it was trained, unified_diff for diff
     models, and whole for all others."""
