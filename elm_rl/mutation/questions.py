@@ -131,7 +131,7 @@ def encode_question(
 
 
 def write_question(parent: str, message: str, format: str, prompt: str, shots: int = 1) -> str:
-    """A question as text, without a chat template, for all kinds but ``tokens``; the arguments are those of `encode_question`."""
+    """A question as text (without a chat template), for all but ``tokens``; the arguments are those of `encode_question`."""
     if prompt == DIFF:
         return f"<NME> {_FILE}\n<BEF> {parent.rstrip()}\n<MSG> {message}\n<DFF>"
     question = plain_prompt(parent, message, format)
