@@ -5,8 +5,8 @@
 in what pretrained models say, `patch` and `line_matching` read the diffs it writes. `chat` has a model that talks change
 programs, `prompts` is what it is told and `memory` what it is told of earlier changes; `crossover` has a model go on with a row
 of parents; `local_model` is what the two share. `api` asks servers. `training` trains a model on a run's own history,
-with `training_options`, and leaves with it what `trained_format` reads. `specs` makes operators by name, and `catalogue` explains
-them.
+with `training_options`, and leaves with it what `trained_format` reads. `specs` makes operators by name, and `catalogue`
+explains them.
 """
 
 from __future__ import annotations
