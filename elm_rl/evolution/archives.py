@@ -305,6 +305,13 @@ class ProgramMap:
         self.archive.add_single(program, fitness, measures, id=id)
         return niche
 
+    def may_take(self, fitness: float, measures: Sequence[float]) -> bool:
+        """Whether the archive would take a program; True where only an offer can tell."""
+        if self.spec.kind != "grid":
+            return True
+        assert self.best is not None
+        return fitness > self.best[int(self.archive.index_of_single(measures))]
+
     def replay(self, records: Iterable[Mapping[str, Any]]) -> bool:
         """Offers recorded programs, in order.
 

@@ -61,7 +61,7 @@ def run_evolution(
     Args:
         config: the settings; those of a resumed run must be what it began with, except as `MAY_CHANGE` says.
         operators: one for each of `config.operators`, in that order, with distinct names.
-        evaluator: scores the children, with the simulated duration and the robustness of the config; it looks at gaits where
+        evaluator: scores the children, with the simulated duration of the config; it looks at gaits where
             the archives do.
         resume: continue the run in `config.out`.
 
@@ -254,7 +254,9 @@ def _evaluated(
                 yield birth.child.program
 
     found: dict[int, Evaluation] = {}
-    scored = evaluator.evaluate(programs(), terrains[terrain])
+    scored = evaluator.evaluate(
+        programs(), terrains[terrain], robustness=0
+    )  # copies are for those that might be admitted
     found.update(zip(here, scored, strict=True))
     elsewhere = [
         number for number, birth in enumerate(births) if birth.child.program is not None and number not in found
@@ -263,6 +265,7 @@ def _evaluated(
         late = evaluator.evaluate(
             [births[number].child.program or "" for number in elsewhere],
             [terrains[births[number].parent.terrain] for number in elsewhere],
+            robustness=0,
         )
         found.update(zip(elsewhere, late, strict=True))
     return [found.get(number) for number in range(len(births))]

@@ -58,6 +58,10 @@ class Maps:
         niche = ours.offer(program, fitness, [measures[each] for each in self.spec.measures], id=id)
         return None if niche is None else Taken(niche, float(ours.archive.stats.qd_score - before))
 
+    def may_take(self, name: str, fitness: float, measures: Mapping[str, float]) -> bool:
+        """Whether an archive would take a program; True where only an offer can tell."""
+        return self._maps[name].may_take(fitness, [measures[each] for each in self.spec.measures])
+
     def rebuild(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Fills empty archives with admitted records, all of them from the first, in their order.
 

@@ -81,7 +81,7 @@ def plant(
     """
     seeds = {program for _, program in programs[: len(config.seeds)]}
     for terrain, ground in terrains.items():
-        evaluations = evaluator.evaluate([program for _, program in programs], ground)
+        evaluations = evaluator.evaluate([program for _, program in programs], ground, robustness=config.robustness)
         state.evaluations += len(programs)
         for (seed, program), evaluation in zip(programs, evaluations, strict=True):
             if evaluation.error is not None or evaluation.design is None:

@@ -47,8 +47,13 @@ def select(
     errors: Counter[str] = Counter()
     outcomes: dict[str, list[Outcome]] = {operator.name: [] for operator in operators}
     wanderers: list[tuple[Birth, Evaluation]] = []
-    for slot, (birth, evaluation) in enumerate(zip(births, evaluations, strict=True)):
-        outcome, new, record = _offered(state, birth, evaluation)
+    met = [_met(state, birth, evaluation) for birth, evaluation in zip(births, evaluations, strict=True)]
+    robust = _robust(state, config, met, evaluator, terrains)
+    for slot, (outcome, new, evaluation) in enumerate(met):
+        birth = births[slot]
+        record = None
+        if new and evaluation is not None:
+            outcome, record = _offered(state, outcome, robust.get(slot, evaluation))
         count = counts[birth.child.operator]
         count["proposed"] += 1
         count["applied"] += evaluation is not None
@@ -99,23 +104,50 @@ def select(
     }
 
 
-def _offered(state: EvolutionState, birth: Birth, evaluation: Evaluation | None) -> tuple[Outcome, bool, int | None]:
-    """What became of one child, whether its walker is new, and the id of its record."""
+def _met(state: EvolutionState, birth: Birth, evaluation: Evaluation | None) -> tuple[Outcome, bool, Evaluation | None]:
+    """A child before it is offered to its archive, whether its walker is new, and its evaluation."""
     parent, child = birth.parent, birth.child
     if evaluation is None or child.program is None:
         return Outcome(parent, child, error=child.failure), False, None
     if evaluation.error is not None or evaluation.design is None:
         error = evaluation.error
         kind, sentence = (error.kind, error.message) if error else ("no_design", "")
-        return Outcome(parent, child, error=kind, explanation=sentence), False, None
+        return Outcome(parent, child, error=kind, explanation=sentence), False, evaluation
+    outcome = Outcome(parent, child, fitness=evaluation.fitness, measures=state.maps.spec.measure(evaluation))
+    return outcome, state.is_new(evaluation.design, parent.terrain), evaluation
+
+
+def _robust(
+    state: EvolutionState,
+    config: EvolveConfig,
+    met: Sequence[tuple[Outcome, bool, Evaluation | None]],
+    evaluator: Evaluator,
+    terrains: Mapping[str, Terrain],
+) -> dict[int, Evaluation]:
+    """Evaluations with perturbed copies, of the new children that might be admitted.
+
+    The least distance never exceeds the plain one: what is not admitted for the plain one needs no copies. About half of the
+    new children do not.
+    """
+    if config.robustness == 0:
+        return {}
+    slots = [
+        slot
+        for slot, (outcome, new, _) in enumerate(met)
+        if new and state.maps.may_take(outcome.parent.archive, outcome.fitness or 0.0, outcome.measures)
+    ]
+    programs = [met[slot][0].child.program or "" for slot in slots]
+    grounds = [terrains[met[slot][0].parent.terrain] for slot in slots]
+    return dict(zip(slots, evaluator.evaluate(programs, grounds, robustness=config.robustness), strict=True))
+
+
+def _offered(state: EvolutionState, outcome: Outcome, evaluation: Evaluation) -> tuple[Outcome, int | None]:
+    """What became of a valid, new child, and the id of its record."""
+    parent, child = outcome.parent, outcome.child
     fitness = objective(evaluation)
-    measures = state.maps.spec.measure(evaluation)
-    outcome = Outcome(parent, child, fitness=fitness, measures=measures)
-    if not state.is_new(evaluation.design, parent.terrain):
-        return outcome, False, None
     admission = state.admit(
         parent.archive,
-        child.program,
+        child.program or "",
         evaluation,
         fitness=fitness,
         parents=[parent.id, *(other.id for other in parent.others)],
@@ -123,9 +155,8 @@ def _offered(state: EvolutionState, birth: Birth, evaluation: Evaluation | None)
         message=child.message,
         diff=child.diff,
     )
-    if admission.record is None:
-        return outcome, True, None
-    return replace(outcome, admitted=True, gain=admission.gain), True, admission.record
+    admitted = admission.record is not None
+    return replace(outcome, fitness=fitness, admitted=admitted, gain=admission.gain), admission.record
 
 
 def _try_everywhere(
@@ -139,7 +170,9 @@ def _try_everywhere(
     """Scores valid children on the other terrains too, and offers them to those archives."""
     for terrain, ground in terrains.items():
         others = [birth for birth, _ in children if birth.parent.terrain != terrain]
-        scored = evaluator.evaluate([birth.child.program or "" for birth in others], ground)
+        scored = evaluator.evaluate(
+            [birth.child.program or "" for birth in others], ground, robustness=config.robustness
+        )
         state.evaluations += len(others)
         for birth, evaluation in zip(others, scored, strict=True):
             if evaluation.error is not None or evaluation.design is None:

@@ -36,9 +36,7 @@ def run_evolve(config: EvolveConfig) -> dict[str, Any]:
     # Before the folder is touched: a wrong name should leave nothing behind.
     check_place(config.out, resume=config.resume)
     planted_programs(config)
-    with Evaluator(
-        n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness, gait=config.archive.gait
-    ) as evaluator:
+    with Evaluator(n_jobs=config.n_jobs, duration=config.duration, gait=config.archive.gait) as evaluator:
         summary: dict[str, Any] = {}
         for number in range(config.rounds + 1):
             part = _part(config, number)

@@ -107,7 +107,8 @@ class Outcome:
         child: The child.
         error: Kind of the error that stopped it (a failure of the operator, or of its program); None for a scored child.
         explanation: The error in one sentence; empty without one.
-        fitness: Its objective, if it was scored.
+        fitness: Its objective, if it was scored. With a robust objective, of a child that could not be admitted for its plain
+            distance either, that distance.
         measures: What places it in the archive, if it was scored.
         admitted: Whether an archive took it.
         gain: How much that raised the QD score of the archive; 0 if it was not taken.

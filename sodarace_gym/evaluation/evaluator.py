@@ -89,7 +89,7 @@ class Evaluator:
         expected = "a number of programs, 0 or more"
         self.program_cache_size = checked_whole("program_cache_size", program_cache_size, expected)
         self.backend = backend
-        self.robustness = checked_whole("robustness", robustness, "a number of copies, 0 or more")
+        self.robustness = _checked_copies(robustness)
         self.engine = checked_engine(engine)
         self.gait = bool(gait)
         self.left_to_pymunk = 0
@@ -133,6 +133,8 @@ class Evaluator:
         self,
         programs: Iterable[str],
         terrain: Terrain | TerrainDraw | str | Sequence[Terrain | TerrainDraw | str],
+        *,
+        robustness: int | None = None,
     ) -> list[Evaluation]:
         """Runs programs and the walkers they build.
 
@@ -140,14 +142,17 @@ class Evaluator:
             programs: Program texts. They may be made as they are asked for: with threads, the first are run meanwhile.
             terrain: One terrain for all programs, or a sequence with one for each: a Terrain, a TerrainDraw, or the name of
                 a family, made with seed 0.
+            robustness: Perturbed copies per walker, this time; the evaluator's own when left out.
 
         Returns:
             One evaluation per program, in order. A bad program yields an evaluation with an error; it never raises.
 
         Raises:
             TypeError: ``programs`` is a single text.
-            ValueError: The number of terrains is not that of the programs, or something names no terrain.
+            ValueError: The number of terrains is not that of the programs, something names no terrain, or ``robustness`` is
+                negative.
         """
+        copies = self.robustness if robustness is None else _checked_copies(robustness)
         if isinstance(programs, str):
             raise TypeError("programs: expected a sequence of program texts, got one text; put it in a list.")
         if isinstance(terrain, (Terrain, TerrainDraw, str)):
@@ -156,9 +161,9 @@ class Evaluator:
             programs = list(programs)
             grounds = self._terrains(terrain, len(programs))
         with self._lock:  # workers serve one batch at a time
-            return self._evaluate(programs, grounds)
+            return self._evaluate(programs, grounds, copies)
 
-    def _evaluate(self, programs: Iterable[str], terrains: Iterable[Terrain]) -> list[Evaluation]:
+    def _evaluate(self, programs: Iterable[str], terrains: Iterable[Terrain], robustness: int) -> list[Evaluation]:
         built: list[Built] = []
         # Every roll-out of the batch by its key; equal keys are equal roll-outs, whoever asks for them.
         keys: list[list[bytes]] = []
@@ -169,7 +174,7 @@ class Evaluator:
             """The roll-outs that are not remembered, each as soon as its program has run."""
             for walker, terrain in zip(self._build(programs), terrains, strict=False):
                 ground, digest = grounds.shared(terrain)
-                copies = range(self.robustness + 1) if walker.design else ()
+                copies = range(robustness + 1) if walker.design else ()
                 built.append(walker)
                 keys.append([digest + walker.digest + copy.to_bytes(4, "big") for copy in copies])
                 for copy, key in enumerate(keys[-1]):
@@ -185,7 +190,7 @@ class Evaluator:
         outcomes = {key: outcomes[key] if key in outcomes else self._rollouts[key] for asked in keys for key in asked}
         _remember(self._rollouts, outcomes, self.cache_size)
         return [
-            evaluation_of(walker, [outcomes[key] for key in asked], self.robustness, self.gait)
+            evaluation_of(walker, [outcomes[key] for key in asked], robustness, self.gait)
             for walker, asked in zip(built, keys, strict=True)
         ]
 
@@ -237,6 +242,10 @@ class Evaluator:
         # What is named several times is made once. By text: a name may hold what has no hash.
         named = {repr(ground): as_terrain(ground) for ground in given if not isinstance(ground, Terrain)}
         return [ground if isinstance(ground, Terrain) else named[repr(ground)] for ground in given]
+
+
+def _checked_copies(robustness: int) -> int:
+    return checked_whole("robustness", robustness, "a number of copies, 0 or more")
 
 
 _evaluators: weakref.WeakSet[Evaluator] = weakref.WeakSet()

@@ -30,7 +30,7 @@ class ToyEvaluator:
     def __init__(self) -> None:
         self.scored: list[tuple[str, str]] = []
 
-    def evaluate(self, programs: Any, terrain: Any) -> list[Evaluation]:
+    def evaluate(self, programs: Any, terrain: Any, robustness: int = 0) -> list[Evaluation]:
         grounds = terrain if isinstance(terrain, list) else None
         return [self._score(program, grounds[index] if grounds else terrain) for index, program in enumerate(programs)]
 
@@ -94,7 +94,7 @@ def test_slow_children_are_made_while_others_are_evaluated(tmp_path: Path) -> No
         return anywhere(parent, rng)
 
     class Noting(ToyEvaluator):
-        def evaluate(self, programs: Any, terrain: Any) -> list[Evaluation]:
+        def evaluate(self, programs: Any, terrain: Any, robustness: int = 0) -> list[Evaluation]:
             scored = super().evaluate(programs, terrain)
             deadline = time.monotonic() + 20
             # The second iteration's children appear while the first is not yet over.

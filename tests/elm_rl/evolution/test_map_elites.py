@@ -132,7 +132,7 @@ def test_archive_rebuilt_from_the_log_is_pyribs_own_to_the_last_bit(tmp_path: Pa
 class ToyEvaluator:
     """Takes the numbers at their word; the seeds stand still in a corner."""
 
-    def evaluate(self, programs: Sequence[str], terrain: object) -> list[Evaluation]:
+    def evaluate(self, programs: Sequence[str], terrain: object, robustness: int = 0) -> list[Evaluation]:
         return [self._score(program) for program in programs]
 
     def _score(self, program: str) -> Evaluation:
@@ -425,3 +425,26 @@ def test_an_operator_that_makes_children_one_by_one_is_counted_too(tmp_path: Pat
 
     with pytest.raises(ElmError, match=rf"'toy' gave {16 + change} children of 16 parents"):
         evolve(toy_config(tmp_path), Miscounting(anywhere))
+
+
+def test_a_robust_objective_is_the_least_distance_and_walks_copies_of_candidates_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked = Counter[int]()
+    evaluate = Evaluator.evaluate
+
+    def counting(self: Evaluator, programs: Any, terrain: Any, *, robustness: int | None = None) -> list[Evaluation]:
+        scored = evaluate(self, programs, terrain, robustness=robustness)
+        walked[robustness or 0] += len(scored)
+        return scored
+
+    monkeypatch.setattr(Evaluator, "evaluate", counting)
+    run_evolve(config_of(tmp_path / "run", seeds=("radial",), iterations=8, robustness=2, n_jobs=1))
+    records = list(read_jsonl(tmp_path / "run" / "admitted.jsonl"))
+    assert len(records) > 10
+    assert len(records) <= walked[2] < walked[0]
+    monkeypatch.undo()
+    with Evaluator(n_jobs=1, duration=2.0, robustness=2) as evaluator:
+        scored = evaluator.evaluate([record["program"] for record in records], "Flat")
+    assert [record["fitness"] for record in records] == [evaluation.robust_fitness for evaluation in scored]
+    assert any(evaluation.robust_fitness < evaluation.fitness for evaluation in scored if evaluation.robust_fitness)

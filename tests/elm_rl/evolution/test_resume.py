@@ -43,7 +43,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.
 class ToyEvaluator:
     """Scores a text by its digest; three in ten are invalid."""
 
-    def evaluate(self, programs: Sequence[str], terrain: object) -> list[Evaluation]:
+    def evaluate(self, programs: Sequence[str], terrain: object, robustness: int = 0) -> list[Evaluation]:
         return [self._score(program) for program in programs]
 
     def _score(self, program: str) -> Evaluation:
