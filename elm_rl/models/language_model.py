@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def load_language_model(
     place = choose_device(device)
     check_dtype(dtype)
     source = find_model(name_or_path)
-    with _explained(source):
+    with _explained(source), _no_retry_messages():
         config = AutoConfig.from_pretrained(source.name, **source.arguments())
     _check_language_model(source, config)
     tokenizer = _load_tokenizer(source, config)
@@ -247,6 +248,18 @@ def no_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def _no_retry_messages() -> Iterator[None]:
+    """Silences the hub's client while it finds out whether the hub can be reached: what it cannot do is said in a sentence."""
+    client = getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from elm_rl.mutation.questions import (
     COMMIT,
     DIFF,
     FEW_SHOT,
+    SHOWN,
     check_question,
     encode_question,
     is_diff_model,
@@ -47,7 +48,7 @@ class ModelOptions:
     """How the model is asked: tokens (the layout of our own mutation models), commit (a file before and after a commit),
     chat (the same in the model's chat template, as elm-rl mutation-model can teach it), few_shot (the same after some
     example commits) or diff (the format of CarperAI's diff models). auto: as the model was trained where it is one of ours,
-    diff for diff models, and few_shot for all others."""
+    diff for diff models, and for all others few_shot, or commit where the context is short."""
     format: str = AUTO
     """How the model writes a child: whole, search_replace or unified_diff. auto: as it was trained, unified_diff for diff
     models, and whole for all others."""
@@ -114,8 +115,8 @@ class LanguageModelMutation(MutationOperator):
             source, device=self._options.device, dtype=self._options.dtype
         )
         check_tokenizer(self._source, self._model, self._tokenizer)
-        self.prompt, self.format = self._question(trained)
         self._context = context_length(self._model)
+        self.prompt, self.format = self._question(trained)
         own = self.prompt == TOKENS or self._model.device.type != "cpu"
         self._batch_size = self._options.batch_size or (64 if own else 16)
 
@@ -124,7 +125,8 @@ class LanguageModelMutation(MutationOperator):
         prompt, format = self._options.prompt, self._options.format
         if prompt == AUTO:
             diffs = format in (AUTO, UNIFIED_DIFF) and is_diff_model(self._source, self._tokenizer)
-            prompt = prompt_for(trained.layout) if trained is not None else DIFF if diffs else FEW_SHOT
+            pretrained = DIFF if diffs else FEW_SHOT if self._examples_fit() else COMMIT
+            prompt = pretrained if trained is None else prompt_for(trained.layout)
         if format == AUTO:
             format = UNIFIED_DIFF if prompt == DIFF else WHOLE if trained is None else trained.format
         if prompt == TOKENS and self._tokenizer.sep_token_id is None:
@@ -136,6 +138,12 @@ class LanguageModelMutation(MutationOperator):
             raise ConfigError(f"prompt is {CHAT!r}, but '{self._source}' has no chat template; use {COMMIT}.")
         check_question(prompt, format, self._options.shots)
         return prompt, format
+
+    def _examples_fit(self) -> bool:
+        """Whether examples leave half of the context for other things."""
+        program, message = SHOWN[0].before(), SHOWN[0].message
+        question = encode_question(self._tokenizer, program, message, WHOLE, FEW_SHOT, self._options.shots)
+        return 2 * len(question) <= self._context
 
     def check_parents(self, programs: Sequence[str]) -> None:
         """Whether the model's context holds any of some programs with an answer.

@@ -41,8 +41,6 @@ from elm_rl.mutation.training import (
 )
 from tests.elm_rl.models.gguf_files import small_llama, small_tokenizer, write_gguf
 
-DEFAULT = "few_shot"
-
 
 @pytest.fixture(scope="module")
 def triples() -> list[MutationExample]:
@@ -186,16 +184,19 @@ def test_options_say_how_a_model_is_asked_and_sampled(
     tokenizer = small_tokenizer()
     folder = tmp_path / "model"
     save_language_model(small_llama(tokenizer, context=8192), tokenizer, folder)
+    short = tmp_path / "short"
+    save_language_model(small_llama(tokenizer, context=2048), tokenizer, short)
     gguf = write_gguf(small_llama(tokenizer, context=8192), tokenizer, tmp_path / "diff-codegen.gguf")
     parents = parents_of([load_seed("square")])
     for source, options, prompt, format in (
         (trained, ModelOptions(), "tokens", "whole"),
         (trained, ModelOptions(prompt="commit", format="unified_diff"), "commit", "unified_diff"),
-        (folder, ModelOptions(format="search_replace"), DEFAULT, "search_replace"),
+        (short, ModelOptions(), "commit", "whole"),
+        (folder, ModelOptions(format="search_replace"), "few_shot", "search_replace"),
         (folder, ModelOptions(prompt="few_shot", shots=2), "few_shot", "whole"),
         (folder, ModelOptions(prompt="diff"), "diff", "unified_diff"),
         (gguf, ModelOptions(), "diff", "unified_diff"),
-        (gguf, ModelOptions(format="whole"), DEFAULT, "whole"),
+        (gguf, ModelOptions(format="whole"), "few_shot", "whole"),
     ):
         operator = LanguageModelMutation(source, options)
         assert operator.ahead
