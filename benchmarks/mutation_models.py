@@ -173,7 +173,7 @@ def main() -> None:
             rows.append([", ".join([Path(head).name, *settings]), *figures.row()])
             print(rows[-1], flush=True)
     header = [
-        "model",
+        "operator",
         "children",
         "applied %",
         "valid %",

@@ -10,11 +10,12 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.devices import AUTO, check_dtype, choose_device
+from elm_rl.models.devices import AUTO
 from elm_rl.models.language_model import load_language_model
-from elm_rl.models.sampling import Completion, SamplingSettings, context_length, sample_answers
+from elm_rl.models.sampling import Completion, context_length, sample_answers
 from elm_rl.models.tokenizer import decode_program, encode_text
 from elm_rl.mutation.examples import CHAT, TOKENS, UNIFIED_DIFF, WHOLE, read_completion
+from elm_rl.mutation.local_model import LocalModelOptions, check_tokenizer
 from elm_rl.mutation.operator import (
     COMMIT_MESSAGES,
     CUT,
@@ -41,7 +42,7 @@ from elm_rl.mutation.trained_format import TrainedFormat, read_mutation_format
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
+class ModelOptions(LocalModelOptions):
     """How a local language model is asked, and where it computes."""
 
     prompt: str = AUTO
@@ -54,33 +55,17 @@ class ModelOptions:
     models, and whole for all others."""
     shots: int = 1
     """How many examples few_shot shows, 1 to 3."""
-    temperature: float = 0.7
-    """Divides the logits; higher is bolder, and more often invalid. 0 always takes the likeliest token."""
-    top_p: float = 1.0
-    """Samples from the likeliest tokens whose probabilities first reach this sum."""
-    min_p: float = 0.0
-    """Samples from the tokens that are at least this many times as likely as the likeliest one."""
     max_new_tokens: int | None = None
     """Longest answer in tokens; a longer one is cut, and gives no child. Left out: twice the parent's tokens and 64 more."""
     batch_size: int | None = None
     """Programs that are written side by side. Left out: 64 for our own models and on a GPU, 16 for others on a CPU."""
-    device: str = AUTO
-    """Where the model computes: cpu, cuda, cuda:1, mps. auto: the best there is."""
-    dtype: str = AUTO
-    """Number format of the weights: float32, bfloat16 or float16. auto: what is fast on the device."""
 
     def __post_init__(self) -> None:
         # Each left to the model is checked with what stands for it.
         prompt = self.prompt if self.prompt != AUTO else DIFF if self.format == UNIFIED_DIFF else COMMIT
         format = self.format if self.format != AUTO else UNIFIED_DIFF if prompt == DIFF else WHOLE
         check_question(prompt, format, self.shots)
-        SamplingSettings(self.temperature, self.top_p, self.min_p)
-        for name in ("max_new_tokens", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; expected 1 or more.")
-        choose_device(self.device)
-        check_dtype(self.dtype)
+        super().__post_init__()
 
 
 class LanguageModelMutation(MutationOperator):
@@ -221,26 +206,3 @@ class LanguageModelMutation(MutationOperator):
         except PatchError:
             return Child(None, self.name, message, diff=diff)
         return Child(program, self.name, message, diff=diff)
-
-
-_PROBE = 'def f(X):\n    y = [X + 1.5, "a"]\n    return y'
-
-
-def check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Whether a program survives a tokenizer, and whether the model knows all its tokens.
-
-    Raises:
-        ElmError: One of the two is not so.
-    """
-    known = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > known:
-        raise ElmError(
-            f"The tokenizer of '{name}' has {len(tokenizer)} tokens and its model knows {known}; they do not belong "
-            "together, so give the model its own tokenizer."
-        )
-    again = decode_program(tokenizer, tokenizer.encode(_PROBE, add_special_tokens=False))
-    if again.strip() != _PROBE:
-        raise ElmError(
-            f"The tokenizer of '{name}' turns the program {_PROBE!r} into {again.strip()[:80]!r}; use a model whose "
-            "tokenizer keeps case, spaces and line ends."
-        )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.devices import AUTO, check_dtype, choose_device
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import Completion, SamplingSettings, context_length, sample_answers
-from elm_rl.models.tokenizer import encode_text
-from elm_rl.mutation.language_model import check_tokenizer
+from elm_rl.models.tokenizer import decode_program, encode_text
 
 ROOM_TOKENS = 128
 """What an answer may have beyond twice the program's tokens: for a few words around it."""
@@ -25,7 +26,7 @@ class LocalModelOptions:
     top_p: float = 1.0
     """Samples from the likeliest tokens whose probabilities first reach this sum."""
     min_p: float = 0.0
-    """Leaves out tokens that are less than this many times as likely as the likeliest."""
+    """Samples from the tokens that are at least this many times as likely as the likeliest one."""
     max_new_tokens: int | None = None
     """Longest answer in tokens; a longer one is cut, and gives no child. By default it follows the parent's length in the
     model's own tokens: twice that, and a little for words around it."""
@@ -143,3 +144,26 @@ class LocalModel:
     def _text(self, ids: Sequence[int]) -> str:
         # With special tokens: some mark the end of a turn without the model's settings saying so.
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+_PROBE = 'def f(X):\n    y = [X + 1.5, "a"]\n    return y'
+
+
+def check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Whether a program survives a tokenizer, and whether the model knows all its tokens.
+
+    Raises:
+        ElmError: One of the two is not so.
+    """
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise ElmError(
+            f"The tokenizer of '{name}' has {len(tokenizer)} tokens and its model knows {known}; they do not belong "
+            "together, so give the model its own tokenizer."
+        )
+    again = decode_program(tokenizer, tokenizer.encode(_PROBE, add_special_tokens=False))
+    if again.strip() != _PROBE:
+        raise ElmError(
+            f"The tokenizer of '{name}' turns the program {_PROBE!r} into {again.strip()[:80]!r}; use a model whose "
+            "tokenizer keeps case, spaces and line ends."
+        )
