@@ -7,17 +7,11 @@ back to a checkpoint like any other log.
 from __future__ import annotations
 
 import gzip
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from elm_rl.errors import ElmError
 from elm_rl.mutation.operator import Outcome
 from elm_rl.runs.run_directory import to_json
-
-CHILDREN_FILE = "children.jsonl.gz"
 
 _LEVEL = 3  # compresses to a tenth; higher levels take several times as long for a few percent
 
@@ -76,27 +70,3 @@ def compressed(lines: Sequence[Mapping[str, Any]]) -> bytes:
         return b""
     text = b"".join(to_json(line).encode("ascii") + b"\n" for line in lines)
     return gzip.compress(text, compresslevel=_LEVEL, mtime=0)
-
-
-def read_children(folder: Path) -> Iterator[dict[str, Any]]:
-    """The children of a run, in order; what a run that goes on, or died, has not finished writing is left out.
-
-    Raises:
-        ElmError: The run has no such file, or it is damaged.
-    """
-    path = folder / CHILDREN_FILE
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ElmError(
-            f"'{path}' cannot be read ({error.strerror}); give a folder that 'elm-rl evolve' has written."
-        ) from None
-    try:
-        with gzip.open(io.BytesIO(data), "rt", encoding="ascii") as lines:
-            for line in lines:
-                if line.endswith("\n"):
-                    yield json.loads(line)
-    except EOFError:  # the last member is not complete
-        return
-    except (OSError, ValueError) as error:
-        raise ElmError(f"'{path}' is damaged ({error}); restore it from a copy.") from None

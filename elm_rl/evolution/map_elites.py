@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from elm_rl.errors import BudgetSpent, ConfigError, ElmError
 from elm_rl.evolution.breeding import Birth, Breeding
-from elm_rl.evolution.children_log import read_children
 from elm_rl.evolution.planting import archive_terrains, plant, planted_programs
 from elm_rl.evolution.selection import select
 from elm_rl.evolution.settings import MAY_CHANGE, EvolveConfig
 from elm_rl.evolution.state import COUNTS, EvolutionState, new_counts, operator_figures
 from elm_rl.mutation.operator import MutationOperator
 from elm_rl.mutation.specs import make_operators, read_specs
+from elm_rl.runs.children_file import read_children
 from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog

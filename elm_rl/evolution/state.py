@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 from elm_rl.errors import ElmError
 from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.bandit import Bandit
-from elm_rl.evolution.children_log import CHILDREN_FILE, compressed
+from elm_rl.evolution.children_log import compressed
 from elm_rl.evolution.digest_set import DigestSet
 from elm_rl.evolution.maps import Maps
 from elm_rl.evolution.pending import Pending
 from elm_rl.runs.checkpoint import CHECKPOINT_FILE, AppendLog, load_checkpoint, save_checkpoint
+from elm_rl.runs.children_file import CHILDREN_FILE
 from elm_rl.runs.run_directory import ADMITTED_FILE, METRICS_FILE, to_json
 from sodarace_gym.evaluation import Evaluation
 from sodarace_gym.walkers.walker import WalkerDesign

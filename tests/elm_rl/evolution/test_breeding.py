@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from elm_rl.errors import BudgetSpent, ElmError
 from elm_rl.evolution.bandit import LEAST_SHARE, Bandit
-from elm_rl.evolution.children_log import read_children
 from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.mutation.operator import Child, MutationOperator, Outcome, Parent
+from elm_rl.runs.children_file import read_children
 from elm_rl.runs.run_directory import read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, EvaluationError
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign

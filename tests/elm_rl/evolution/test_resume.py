@@ -25,11 +25,11 @@ import numpy as np
 import pytest
 
 from elm_rl.errors import ElmError
-from elm_rl.evolution.children_log import read_children
 from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution
 from elm_rl.evolution.stage import run_evolve
 from elm_rl.mutation.operator import Child, MutationOperator, Outcome, Parent
 from elm_rl.runs.checkpoint import AppendLog, load_checkpoint
+from elm_rl.runs.children_file import read_children
 from elm_rl.runs.run_directory import can_resume, read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, EvaluationError
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
