@@ -11,8 +11,10 @@ import numpy as np
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.language_model import load_language_model
-from elm_rl.models.sampling import Completion, context_length, sample_answers
-from elm_rl.mutation.edit_questions import Outcome, encode_question, read_answer
+from elm_rl.models.sampling import context_length
+from elm_rl.mutation.edit_grammar import EditAnswer, EditGrammar
+from elm_rl.mutation.edit_questions import Outcome, encode_question, first_message, read_answer
+from elm_rl.mutation.edit_sampling import EditSampling, sample_edits
 from elm_rl.mutation.line_edits import MARKS, EditCoder, LineEdit, LineEditError
 from elm_rl.mutation.operator import CUT, FUNCTION_MESSAGE, TOO_LONG, Child, MutationOperator, Parent
 
@@ -23,18 +25,20 @@ class EditModelOptions:
 
     temperature: float = 0.7
     """Divides the logits; higher is bolder, and more often invalid. 0 always takes the likeliest token."""
-    top_p: float = 1.0
-    """Samples from the likeliest tokens whose probabilities first reach this sum."""
+    min_p: float = 0.0
+    """Samples from the tokens that are at least this many times as likely as the likeliest one."""
     outcome: Literal["small_gain", "fair_gain", "large_gain"] = "large_gain"
     """What a child is asked to be: one that raises the QD score of its map by under 2, under 8, or more walker units."""
-    max_new_tokens: int = 96
-    """Longest answer in tokens; a longer one is cut, and gives no child. Of the answers learnt from, 1% are longer."""
+    max_new_tokens: int = 140
+    """Longest answer in tokens, those that are read again included; a longer one is cut, and gives no child."""
     batch_size: int = 64
     """Programs that are written side by side."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
-            raise ConfigError(f"Expected temperature >= 0 and 0 < top_p <= 1; got {self.temperature} and {self.top_p}.")
+        if not 0 <= self.temperature < float("inf") or not 0 <= self.min_p <= 1:
+            raise ConfigError(
+                f"Expected temperature >= 0 and 0 <= min_p <= 1; got {self.temperature} and {self.min_p}."
+            )
         outcomes = [outcome.name.lower() for outcome in Outcome if outcome > Outcome.REFUSED]
         if self.outcome not in outcomes:
             raise ConfigError(f"outcome is {self.outcome!r}; expected one of {', '.join(outcomes)}.")
@@ -61,15 +65,20 @@ class EditModelMutation(MutationOperator):
         self.name = name
         self._source = str(source)
         self._options = options or EditModelOptions()
-        self._model, self._tokenizer = load_language_model(source)
-        self._coder = EditCoder(self._tokenizer)
+        self._model, tokenizer = load_language_model(source)
+        self._coder = EditCoder(tokenizer)
         known = self._model.get_input_embeddings().num_embeddings
         if self._coder.vocabulary > known:
             raise ElmError(
                 f"The tokenizer of '{self._source}' has {self._coder.vocabulary} tokens and its model knows {known}; they do "
                 "not belong together, so train the model again."
             )
+        self._model.eval()
         self._context = context_length(self._model)
+        self._grammar = EditGrammar(self._coder, first_message(self._coder))
+        self._sampling = EditSampling(
+            self._options.temperature, self._options.min_p, self._options.max_new_tokens, self._options.batch_size
+        )
         self._outcome = Outcome[self._options.outcome.upper()]
 
     def check_parents(self, programs: Sequence[str]) -> None:
@@ -97,21 +106,8 @@ class EditModelMutation(MutationOperator):
         """
         seed = int(rng.integers(2**63))
         questions = [self._question(parent) for parent in parents]
-        asked = [question for question in questions if question is not None]
-        answers = iter(
-            sample_answers(
-                self._model,
-                self._tokenizer,
-                asked,
-                max_new_tokens=self._options.max_new_tokens,
-                temperature=self._options.temperature,
-                top_p=self._options.top_p,
-                seed=seed,
-                batch_size=self._options.batch_size,
-            )
-            if asked
-            else []
-        )
+        asked = [(p.program, ids) for p, ids in zip(parents, questions, strict=True) if ids is not None]
+        answers = iter(sample_edits(self._model, self._grammar, asked, self._sampling, seed=seed))
         for parent, question in zip(parents, questions, strict=True):
             if question is None:
                 yield Child(None, self.name, FUNCTION_MESSAGE, failure=TOO_LONG)
@@ -123,7 +119,7 @@ class EditModelMutation(MutationOperator):
         ids = encode_question(self._coder, parent.program, parent.fitness, parent.measures, self._outcome)
         return ids if ids is not None and len(ids) + self._options.max_new_tokens <= self._context else None
 
-    def _child(self, parent: str, answer: Completion) -> Child:
+    def _child(self, parent: str, answer: EditAnswer) -> Child:
         if not answer.ended:
             return Child(None, self.name, FUNCTION_MESSAGE, failure=CUT)
         try:

@@ -43,7 +43,7 @@ class Outcome(IntEnum):
 
 # Where each kind of note begins among the notes of the vocabulary.
 _OUTCOMES, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 8, 12, 24, 36
-_BANDS = 12
+_BANDS = 11  # the last note of the vocabulary is taken
 _HEIGHT_STEP, _WIDTH_STEP = 2.0, 2.5  # walker units; the bins of the default map
 _MESSAGE_ORDER = tuple(message for message, _ in COMMIT_MESSAGES)
 
@@ -75,12 +75,17 @@ def encode_question(
     return [coder.begin, *map(coder.note, notes), *lines, coder.separator, coder.note(_OUTCOMES + outcome)]
 
 
+def first_message(coder: EditCoder) -> int:
+    """The token of the first of the commit messages; those of the others follow it."""
+    return coder.note(_MESSAGES)
+
+
 def encode_answer(coder: EditCoder, parent: str, child: str, message: str) -> list[int] | None:
     """The ids of the answer that makes ``child`` of ``parent``; None where they are equal or the child is unreadable."""
     edits = make_edits(parent, child)
     if not edits or coder.encode_program(child) is None:
         return None
-    return [coder.note(_MESSAGES + _MESSAGE_ORDER.index(message)), *coder.encode_edits(edits), coder.end]
+    return [first_message(coder) + _MESSAGE_ORDER.index(message), *coder.encode_edits(parent, edits), coder.end]
 
 
 def read_answer(coder: EditCoder, parent: str, ids: Sequence[int]) -> tuple[str, list[LineEdit], str]:
@@ -89,7 +94,7 @@ def read_answer(coder: EditCoder, parent: str, ids: Sequence[int]) -> tuple[str,
     Raises:
         LineEditError: It is not well-formed, or does not fit the parent.
     """
-    number = ids[0] - coder.note(_MESSAGES) if ids else -1
+    number = ids[0] - first_message(coder) if ids else -1
     if not 0 <= number < len(_MESSAGE_ORDER):
         raise LineEditError("Expected a message first.")
     edits = coder.decode_edits(ids[1:])

@@ -6,6 +6,9 @@ its own, and an answer is a row of edits: the mark of the first line that goes, 
 and the lines that come in their place, if any. Every change can be written so, in about ten tokens, and whatever is
 well-formed applies. No text contains a mark, as marks are special tokens.
 
+Between the marks and the new lines, the line before them and the lines that go are read again. While a model learns, that
+teaches it where a mark leads; when it writes, these lines are given, and stand beside what takes their place.
+
 Numbers are taken out of their lines: ``wc.add_joint(2.5, 0)`` is read as the line ``wc.add_joint(#, #)``, a single token where
 it is common, and the numbers 2.5 and 0 behind it. So a number never seen in a line is no new line.
 """
@@ -32,12 +35,13 @@ SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + MARKS + NOTES + 256
 _FIRST_MARK = len(SPECIAL_TOKENS)
 _FIRST_NOTE = _FIRST_MARK + MARKS
 _FIRST_TEXT = _FIRST_NOTE + NOTES
+_BECOME = _FIRST_TEXT - 1  # the last note: what was read again becomes what follows
 
 # Characters that no program can contain and run, so that they are free to stand for a number, and for its end.
-_HOLE, _STOP = "\x01", "\x02"
+HOLE, STOP = "\x01", "\x02"
 # A whole literal with its sign, where the sign is no subtraction; never a part of a name or of another number.
 _NUMBER = re.compile(r"(?<![\w.])(?:(?<![\])] )-)?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.])")
-_PIECE = Regex(f"[^\n{_STOP}]*[\n{_STOP}]")
+_PIECE = Regex(f"[^\n{STOP}]*[\n{STOP}]")
 
 
 class LineEdit(NamedTuple):
@@ -179,17 +183,25 @@ class EditCoder:
             ids += [self.mark(number), *self._encode_line(line)]
         return [*ids, self.mark(len(lines))]
 
-    def encode_edits(self, edits: Sequence[LineEdit]) -> list[int]:
+    def encode_edits(self, program: str, edits: Sequence[LineEdit]) -> list[int]:
         """The ids of edits of a program that ``encode_program`` takes."""
+        before = split_lines(program)
         ids: list[int] = []
         for start, stop, lines in edits:
-            ids += [self.mark(start), self.mark(stop)]
+            ids += [self.mark(start), self.mark(stop), *self.read_again(before, start, stop)]
             for line in lines:
                 ids += self._encode_line(line)
         return ids
 
+    def read_again(self, lines: Sequence[str], start: int, stop: int) -> list[int]:
+        """What stands between the marks of an edit and its new lines: the line before, those that go, and a note."""
+        ids: list[int] = []
+        for line in lines[max(0, start - 1) : stop]:
+            ids += self._encode_line(line)
+        return [*ids, _BECOME]
+
     def decode_edits(self, ids: Sequence[int]) -> list[LineEdit]:
-        """The edits that ids say.
+        """The edits that ids say; what they read again is not looked at.
 
         Raises:
             LineEditError: They are not well-formed.
@@ -197,16 +209,22 @@ class EditCoder:
         edits: list[LineEdit] = []
         place = 0
         while place < len(ids):
-            end = place + 2
-            while end < len(ids) and ids[end] in self.text:
-                end += 1
-            if end > len(ids) or any(identifier not in self.marks for identifier in ids[place : place + 2]):
-                raise LineEditError("Expected two marks of lines and then text.")
-            start, stop = (identifier - _FIRST_MARK for identifier in ids[place : place + 2])
-            text = str(self._tokenizer.decode(list(ids[place + 2 : end]), clean_up_tokenization_spaces=False))
-            edits.append(LineEdit(start, stop, tuple(_decoded(text))))
-            place = end
+            marks = [identifier - _FIRST_MARK for identifier in ids[place : place + 2]]
+            read = place + 2
+            while read < len(ids) and ids[read] in self.text:
+                read += 1
+            place = read + 1
+            while place < len(ids) and ids[place] in self.text:
+                place += 1
+            if read >= len(ids) or ids[read] != _BECOME or not all(0 <= mark < MARKS for mark in marks):
+                raise LineEditError("Expected two marks of lines, lines that are read again, and then text.")
+            text = str(self._tokenizer.decode(list(ids[read + 1 : place]), clean_up_tokenization_spaces=False))
+            edits.append(LineEdit(marks[0], marks[1], tuple(_decoded(text))))
         return edits
+
+    def text_of(self, identifier: int) -> str:
+        """The text of one token; what is no whole character is shown as a mark."""
+        return str(self._tokenizer.decode([identifier], clean_up_tokenization_spaces=False))
 
     def _encode_line(self, line: str) -> list[int]:
         found = self._lines.get(line)
@@ -221,13 +239,13 @@ _REMEMBERED = 50_000  # lines whose tokens are kept, some 20 MB
 
 
 def _codable(program: str) -> bool:
-    return _HOLE not in program and _STOP not in program and "\r" not in program
+    return HOLE not in program and STOP not in program and "\r" not in program
 
 
 def _coded(line: str) -> str:
     """A line with holes for its numbers, and the numbers behind it."""
     numbers = _NUMBER.findall(line)
-    return "".join([_NUMBER.sub(_HOLE, line), "\n", *(number + _STOP for number in numbers)])
+    return "".join([_NUMBER.sub(HOLE, line), "\n", *(number + STOP for number in numbers)])
 
 
 def _decoded(text: str) -> list[str]:
@@ -240,15 +258,15 @@ def _decoded(text: str) -> list[str]:
     place = 0
     while place < len(text):
         end = text.find("\n", place)
-        if end < 0 or _STOP in text[place:end]:
+        if end < 0 or STOP in text[place:end]:
             raise LineEditError("A line has no end, or a number no place.")
-        first, *rest = text[place:end].split(_HOLE)
+        first, *rest = text[place:end].split(HOLE)
         place = end + 1
         parts = [first]
         for part in rest:
-            end = text.find(_STOP, place)
+            end = text.find(STOP, place)
             number = text[place:end]
-            if end <= place or "\n" in number or _HOLE in number:
+            if end <= place or "\n" in number or HOLE in number:
                 raise LineEditError("A line lacks one of its numbers.")
             parts += [number, part]
             place = end + 1
