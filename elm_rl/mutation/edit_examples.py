@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from elm_rl.errors import ConfigError
-from elm_rl.mutation.edit_questions import Outcome, outcome_of_gain
+from elm_rl.mutation.edit_questions import Verdict, verdict_of_gain
 from elm_rl.mutation.operator import COMMIT_MESSAGES, FUNCTION_MESSAGE
 
 
@@ -46,12 +46,12 @@ class Answer:
     Attributes:
         child: Text of the child.
         message: The commit message.
-        outcome: What became of it, or would have, when the parent was first asked.
+        verdict: What became of it, or would have, when the parent was first asked.
     """
 
     child: str
     message: str
-    outcome: Outcome
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,18 @@ _MESSAGES = frozenset(message for message, _ in COMMIT_MESSAGES)
 
 def _answer(line: Mapping[str, Any]) -> Answer:
     if line["error"] is not None:
-        outcome = Outcome.INVALID
+        verdict = Verdict.INVALID
     elif not line["new"]:
-        outcome = Outcome.KNOWN
+        verdict = Verdict.KNOWN
     else:
-        outcome = outcome_of_gain(line["gain"] if line["admitted"] is not None else 0.0)
-    return Answer(line["program"], line["message"], outcome)
+        verdict = verdict_of_gain(line["gain"] if line["admitted"] is not None else 0.0)
+    return Answer(line["program"], line["message"], verdict)
 
 
 def _chosen(answers: Sequence[Answer], most: int, rng: np.random.Generator) -> list[Answer]:
     """At most so many, those that entered the map first."""
     order = rng.permutation(len(answers)).tolist()
-    order.sort(key=lambda i: answers[i].outcome <= Outcome.REFUSED)
+    order.sort(key=lambda i: answers[i].verdict <= Verdict.REFUSED)
     return [answers[i] for i in order[:most]]
 
 
@@ -153,7 +153,7 @@ def _leaps(
             record = records[identity]
             gain = record["fitness"] - history.best(record, when)
             if gain > 0:
-                leaps.append(Answer(record["program"], FUNCTION_MESSAGE, outcome_of_gain(gain)))
+                leaps.append(Answer(record["program"], FUNCTION_MESSAGE, verdict_of_gain(gain)))
     return leaps
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from elm_rl.mutation.line_edits import HOLE, STOP, EditCoder, split_lines
 from elm_rl.mutation.operator import COMMIT_MESSAGES
 
-_NUMBER = re.compile(rf"[-+.e\d]*\d{STOP}?|[-+.e\d]+|{STOP}")
+_NUMBER = re.compile(rf"[-+.e\d]*\d{STOP}?|[-+.e\d]+")
 
 
 class _Expected(IntEnum):
@@ -29,6 +29,7 @@ class _Expected(IntEnum):
     LINE = 3
     REST_OF_LINE = 4
     NUMBER = 5
+    REST_OF_NUMBER = 6
 
 
 class EditGrammar:
@@ -54,6 +55,7 @@ class EditGrammar:
         kinds[_Expected.LINE, coder.end] = True
         kinds[_Expected.REST_OF_LINE] = line
         kinds[_Expected.NUMBER] = [_NUMBER.fullmatch(text) is not None for text in texts]
+        kinds[_Expected.REST_OF_NUMBER] = kinds[_Expected.NUMBER] | np.array([text == STOP for text in texts])
         self._kinds = kinds
 
     def allowed(self, answers: Sequence[EditAnswer]) -> NDArray[np.bool_]:
@@ -113,10 +115,14 @@ class EditAnswer:
             else:
                 self.expected = _Expected.LAST_MARK
             self.low = line
-        elif self.expected == _Expected.NUMBER:
-            self._holes -= grammar.ends_number[token]
-            self.expected = _Expected.NUMBER if self._holes else _Expected.LINE
+        elif self.expected in (_Expected.NUMBER, _Expected.REST_OF_NUMBER):
+            ended = grammar.ends_number[token]
+            self._holes -= ended
+            self.expected = self._after_line() if ended else _Expected.REST_OF_NUMBER
         else:
             self._holes += grammar.holes[token]
             ended = grammar.ends_line[token]
-            self.expected = (_Expected.NUMBER if self._holes else _Expected.LINE) if ended else _Expected.REST_OF_LINE
+            self.expected = self._after_line() if ended else _Expected.REST_OF_LINE
+
+    def _after_line(self) -> _Expected:
+        return _Expected.NUMBER if self._holes else _Expected.LINE

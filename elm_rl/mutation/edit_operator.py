@@ -13,9 +13,9 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import context_length
 from elm_rl.mutation.edit_grammar import EditAnswer, EditGrammar
-from elm_rl.mutation.edit_questions import Outcome, encode_question, first_message, read_answer
+from elm_rl.mutation.edit_questions import Verdict, encode_question, first_message, read_answer
 from elm_rl.mutation.edit_sampling import EditSampling, sample_edits
-from elm_rl.mutation.line_edits import MARKS, EditCoder, LineEdit, LineEditError
+from elm_rl.mutation.line_edits import MARKS, EditCoder, LineEdit, LineEditError, split_lines
 from elm_rl.mutation.operator import CUT, FUNCTION_MESSAGE, TOO_LONG, Child, MutationOperator, Parent
 
 
@@ -23,11 +23,14 @@ from elm_rl.mutation.operator import CUT, FUNCTION_MESSAGE, TOO_LONG, Child, Mut
 class EditModelOptions:
     """How a model of line edits is asked."""
 
-    temperature: float = 0.7
+    temperature: float = 0.5
     """Divides the logits; higher is bolder, and more often invalid. 0 always takes the likeliest token."""
     min_p: float = 0.0
     """Samples from the tokens that are at least this many times as likely as the likeliest one."""
-    outcome: Literal["small_gain", "fair_gain", "large_gain"] = "large_gain"
+    attempts: int = 4
+    """How often an answer is asked for until it changes something: a model that has learnt to copy lines copies some unchanged,
+    a quarter of them at temperature 0.5."""
+    verdict: Literal["small_gain", "fair_gain", "large_gain"] = "large_gain"
     """What a child is asked to be: one that raises the QD score of its map by under 2, under 8, or more walker units."""
     max_new_tokens: int = 140
     """Longest answer in tokens, those that are read again included; a longer one is cut, and gives no child."""
@@ -39,10 +42,10 @@ class EditModelOptions:
             raise ConfigError(
                 f"Expected temperature >= 0 and 0 <= min_p <= 1; got {self.temperature} and {self.min_p}."
             )
-        outcomes = [outcome.name.lower() for outcome in Outcome if outcome > Outcome.REFUSED]
-        if self.outcome not in outcomes:
-            raise ConfigError(f"outcome is {self.outcome!r}; expected one of {', '.join(outcomes)}.")
-        for name in ("max_new_tokens", "batch_size"):
+        known = [verdict.name.lower() for verdict in Verdict if verdict > Verdict.REFUSED]
+        if self.verdict not in known:
+            raise ConfigError(f"verdict is {self.verdict!r}; expected one of {', '.join(known)}.")
+        for name in ("attempts", "max_new_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more.")
 
@@ -77,9 +80,12 @@ class EditModelMutation(MutationOperator):
         self._context = context_length(self._model)
         self._grammar = EditGrammar(self._coder, first_message(self._coder))
         self._sampling = EditSampling(
-            self._options.temperature, self._options.min_p, self._options.max_new_tokens, self._options.batch_size
+            temperature=self._options.temperature,
+            min_p=self._options.min_p,
+            max_new_tokens=self._options.max_new_tokens,
+            batch_size=self._options.batch_size,
         )
-        self._outcome = Outcome[self._options.outcome.upper()]
+        self._verdict = Verdict[self._options.verdict.upper()]
 
     def check_parents(self, programs: Sequence[str]) -> None:
         """Whether the model reads any of some programs.
@@ -101,22 +107,24 @@ class EditModelMutation(MutationOperator):
             rng: Source of all randomness: the same generator state gives the same children.
 
         Yields:
-            One child per parent, in order. It failed (``program=None``) where the parent is too long or the answer is cut
-            or cannot be read.
+            One child per parent, in order. It failed (``program=None``) where the parent is too long, or all answers were
+            cut or changed nothing.
         """
         seed = int(rng.integers(2**63))
+        children = [Child(None, self.name, FUNCTION_MESSAGE, failure=TOO_LONG) for _ in parents]
         questions = [self._question(parent) for parent in parents]
-        asked = [(p.program, ids) for p, ids in zip(parents, questions, strict=True) if ids is not None]
-        answers = iter(sample_edits(self._model, self._grammar, asked, self._sampling, seed=seed))
-        for parent, question in zip(parents, questions, strict=True):
-            if question is None:
-                yield Child(None, self.name, FUNCTION_MESSAGE, failure=TOO_LONG)
-            else:
-                yield self._child(parent.program, next(answers))
+        open_places = [place for place, question in enumerate(questions) if question is not None]
+        for attempt in range(self._options.attempts):
+            asked = [(parents[place].program, questions[place] or []) for place in open_places]
+            answers = sample_edits(self._model, self._grammar, asked, self._sampling, seed=(seed, attempt))
+            for place, answer in zip(open_places, answers, strict=True):
+                children[place] = self._child(parents[place].program, answer)
+            open_places = [place for place in open_places if not children[place].applied]
+        yield from children
 
     def _question(self, parent: Parent) -> list[int] | None:
         """None where the context does not hold it with an answer."""
-        ids = encode_question(self._coder, parent.program, parent.fitness, parent.measures, self._outcome)
+        ids = encode_question(self._coder, parent.program, parent.fitness, parent.measures, self._verdict)
         return ids if ids is not None and len(ids) + self._options.max_new_tokens <= self._context else None
 
     def _child(self, parent: str, answer: EditAnswer) -> Child:
@@ -126,6 +134,8 @@ class EditModelMutation(MutationOperator):
             message, edits, program = read_answer(self._coder, parent, answer.ids)
         except LineEditError:
             return Child(None, self.name, FUNCTION_MESSAGE)
+        if split_lines(program) == split_lines(parent):
+            return Child(None, self.name, message)
         return Child(program, self.name, message, diff=_shown(edits))
 
 

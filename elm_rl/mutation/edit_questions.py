@@ -1,7 +1,7 @@
 """What a model of line edits is asked and answers, as token ids; training and use share every function here.
 
-A question is ``<bos> notes program <sep> outcome``: notes of how far the parent walks and how large it is, its marked lines,
-and the outcome that its child is to have. The answer is ``message edits <eos>``: the model itself chooses which of the commit
+A question is ``<bos> notes program <sep> verdict``: notes of how far the parent walks and how large it is, its marked lines,
+and the verdict that its child is to get. The answer is ``message edits <eos>``: the model itself chooses which of the commit
 messages its change goes by. Outcomes make failures worth learning from: a model that has read what becomes of bad changes is
 asked for good ones, as in decision transformers (Chen et al. 2021) and, with programs, SOAR (Pourcel et al. 2025).
 """
@@ -24,7 +24,7 @@ GAINS = (2.0, 8.0)
 evaluations old and older, four in ten gain less than 2 and a quarter gains more than 8."""
 
 
-class Outcome(IntEnum):
+class Verdict(IntEnum):
     """What became of a child, from worst to best."""
 
     INVALID = 0
@@ -42,19 +42,19 @@ class Outcome(IntEnum):
 
 
 # Where each kind of note begins among the notes of the vocabulary.
-_OUTCOMES, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 8, 12, 24, 36
+_VERDICTS, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 8, 12, 24, 36
 _BANDS = 11  # the last note of the vocabulary is taken
 _HEIGHT_STEP, _WIDTH_STEP = 2.0, 2.5  # walker units; the bins of the default map
 _MESSAGE_ORDER = tuple(message for message, _ in COMMIT_MESSAGES)
 
 
-def outcome_of_gain(gain: float) -> Outcome:
-    """The outcome of a valid new child that raises the QD score by ``gain`` walker units; 0 where it was not admitted."""
-    return Outcome.REFUSED if gain <= 0 else Outcome(Outcome.SMALL_GAIN + bisect_right(GAINS, gain))
+def verdict_of_gain(gain: float) -> Verdict:
+    """The verdict on a valid new child that raises the QD score by ``gain`` walker units; 0 where it was not admitted."""
+    return Verdict.REFUSED if gain <= 0 else Verdict(Verdict.SMALL_GAIN + bisect_right(GAINS, gain))
 
 
 def encode_question(
-    coder: EditCoder, program: str, fitness: float, measures: Mapping[str, float], outcome: Outcome
+    coder: EditCoder, program: str, fitness: float, measures: Mapping[str, float], verdict: Verdict
 ) -> list[int] | None:
     """The ids of a question; None where the program is too long for the vocabulary's marks, or no program's text.
 
@@ -63,7 +63,7 @@ def encode_question(
         program: The parent's text.
         fitness: How far it walks, walker units.
         measures: Its height and width among others; what is missing is not noted.
-        outcome: What its child is to become.
+        verdict: What its child is to become.
     """
     lines = coder.encode_program(program)
     if lines is None:
@@ -72,7 +72,12 @@ def encode_question(
     for name, first, step in (("height", _HEIGHT, _HEIGHT_STEP), ("width", _WIDTH, _WIDTH_STEP)):
         if name in measures:
             notes.append(first + _band(measures[name] / step))
-    return [coder.begin, *map(coder.note, notes), *lines, coder.separator, coder.note(_OUTCOMES + outcome)]
+    return [coder.begin, *map(coder.note, notes), *lines, coder.separator, verdict_token(coder, verdict)]
+
+
+def verdict_token(coder: EditCoder, verdict: Verdict) -> int:
+    """The token that asks for a child with a verdict."""
+    return coder.note(_VERDICTS + verdict)
 
 
 def first_message(coder: EditCoder) -> int:

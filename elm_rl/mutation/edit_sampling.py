@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from elm_rl.mutation.edit_grammar import EditAnswer, EditGrammar
@@ -33,7 +34,7 @@ def sample_edits(
     questions: Sequence[tuple[str, Sequence[int]]],
     sampling: EditSampling,
     *,
-    seed: int,
+    seed: tuple[int, ...],
 ) -> list[EditAnswer]:
     """Draws one answer for every question.
 
@@ -42,7 +43,7 @@ def sample_edits(
         grammar: What may follow.
         questions: Each parent's text, with the ids of the question.
         sampling: How to draw.
-        seed: Seed of all random choices. An answer depends on it, and on its place, but not on its neighbours.
+        seed: Seed of all random choices. An answer depends on it and on its place, but not on its neighbours.
 
     Returns:
         The answers in order. One that has not ended was cut at ``max_new_tokens``.
@@ -52,8 +53,9 @@ def sample_edits(
     order = sorted(range(len(questions)), key=lambda i: len(questions[i][1]))
     for begin in range(0, len(order), sampling.batch_size):
         batch = order[begin : begin + sampling.batch_size]
-        draws = np.stack([np.random.default_rng((seed, i)).random(sampling.max_new_tokens) for i in batch])
-        _write(model, grammar, [list(questions[i][1]) for i in batch], [answers[i] for i in batch], draws, sampling)
+        draws = np.stack([np.random.default_rng((*seed, i)).random(sampling.max_new_tokens) for i in batch])
+        asked = [list(questions[i][1]) for i in batch]
+        _write(model, grammar, asked, [answers[i] for i in batch], draws, sampling)
     return answers
 
 
@@ -62,11 +64,12 @@ def _write(
     grammar: EditGrammar,
     questions: list[list[int]],
     answers: list[EditAnswer],
-    draws: np.ndarray[Any, np.dtype[np.float64]],
+    draws: NDArray[np.float64],
     sampling: EditSampling,
 ) -> None:
-    width = max(map(len, questions))
+    """Writes answers side by side; ``draws`` is (answers, steps) uniform numbers, one per token."""
     device = model.device
+    width = max(map(len, questions))
     ids = torch.tensor([[0] * (width - len(q)) + q for q in questions], device=device)
     mask = torch.tensor([[0] * (width - len(q)) + [1] * len(q) for q in questions], device=device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -84,8 +87,8 @@ def _write(
         )
         cache = result.past_key_values
         allowed = torch.from_numpy(grammar.allowed([answers[row] for row in rows])).to(device)
-        chosen = _choose(result.logits[:, -1], allowed, points[rows, step], sampling).tolist()
-        for row, token in zip(rows, chosen, strict=True):
+        chosen = _choose(result.logits[:, -1], allowed, points[rows, step], sampling)
+        for row, token in zip(rows, chosen.tolist(), strict=True):
             answers[row].put(token)
         alive = [place for place, row in enumerate(rows) if not answers[row].ended]
         if not alive:
@@ -93,11 +96,10 @@ def _write(
         if len(alive) < len(rows):
             kept = torch.tensor(alive, device=device)
             cache.batch_select_indices(kept)
-            mask, positions = mask[kept], positions[kept]
-            rows, chosen = [rows[place] for place in alive], [chosen[place] for place in alive]
-        ids = torch.tensor(chosen, device=device)[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        positions = positions[:, -1:] + 1
+            mask, positions, chosen = mask[kept], positions[kept], chosen[kept]
+            rows = [rows[place] for place in alive]
+        ids = chosen[:, None]
+        mask, positions = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1), positions[:, -1:] + 1
 
 
 def _choose(logits: torch.Tensor, allowed: torch.Tensor, points: torch.Tensor, sampling: EditSampling) -> torch.Tensor:

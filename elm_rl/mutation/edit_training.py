@@ -159,7 +159,7 @@ def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bo
         answers: list[list[int]] = []
         prompt: list[int] = []
         for answer in lesson.answers:
-            question = encode_question(coder, lesson.parent, lesson.fitness, lesson.measures, answer.outcome)
+            question = encode_question(coder, lesson.parent, lesson.fitness, lesson.measures, answer.verdict)
             ids = encode_answer(coder, lesson.parent, answer.child, answer.message)
             if question is not None and ids is not None:
                 prompt = question[:-1]
@@ -189,6 +189,6 @@ def _hold_out(lessons: Sequence[Lesson], share: float, seed: int) -> tuple[list[
 def _fingerprint(lessons: Sequence[Lesson]) -> str:
     digest = hashlib.sha256()
     for lesson in lessons:
-        for text in (lesson.parent, *(part for each in lesson.answers for part in (each.child, each.outcome.name))):
+        for text in (lesson.parent, *(part for each in lesson.answers for part in (each.child, each.verdict.name))):
             digest.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
