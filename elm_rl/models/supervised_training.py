@@ -30,6 +30,8 @@ from transformers.trainer_callback import PrinterCallback
 from elm_rl.errors import ElmError
 from elm_rl.models.devices import AUTO, has_bfloat16
 from elm_rl.models.language_model import no_progress_bars, save_language_model
+from elm_rl.models.muon import MuonAndAdamW
+from elm_rl.models.packed_examples import IGNORED, SharedPrompt, packed_row, segment_mask
 from elm_rl.models.sampling import context_length
 from elm_rl.models.training_checkpoints import CHECKPOINTS, Checkpoints
 from elm_rl.models.training_options import (
@@ -48,17 +50,15 @@ __all__ = ["Example", "TrainConfig", "TrainResult", "load_finished", "train_caus
 Example = tuple[Sequence[int], Sequence[int]]
 """Token ids of a prompt, which is given, and of the completion to learn; the completion brings its own end token."""
 
-_IGNORED = -100  # the label that cross entropy leaves out
-
 
 def train_causal_lm(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
+    examples: Sequence[Example | SharedPrompt],
     output_dir: Path,
     config: TrainConfig,
     *,
-    held_out: Sequence[Example] = (),
+    held_out: Sequence[Example | SharedPrompt] = (),
     settings: dict[str, Any] | None = None,
     context: int | None = None,
     finish: Callable[[PreTrainedModel], PreTrainedModel] | None = None,
@@ -72,7 +72,8 @@ def train_causal_lm(
     Args:
         model: The model, trained on CUDA when there is a device and else on the CPU. Only what requires gradients is.
         tokenizer: Gives the padding id; saved with the model.
-        examples: Pairs of prompt ids and completion ids. Those longer than the model's context are left out.
+        examples: Pairs of prompt ids and completion ids, or prompts with several completions; all of one kind. Those
+            longer than the model's context are left out.
         output_dir: Also receives ``metrics.jsonl``, ``tensorboard/`` and, at the very end, ``training.json``; while the
             run goes on, ``checkpoints/``.
         config: Stopping rule, learning rate, batch size, precision, checkpoints and seed.
@@ -156,17 +157,22 @@ def train_causal_lm(
 
 
 def _rows(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], longest: int
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example | SharedPrompt], longest: int
 ) -> tuple[list[dict[str, list[int]]], int]:
     """Input ids and labels of the examples of at most ``longest`` tokens, and how many have more."""
     rows = []
-    for prompt, completion in examples:
+    for example in examples:
+        if isinstance(example, SharedPrompt):
+            if (row := packed_row(example, longest)) is not None:
+                rows.append(row)
+            continue
+        prompt, completion = example
         if not completion or max(completion) >= len(tokenizer):
             raise ValueError(
                 f"A completion needs at least one token, and ids below {len(tokenizer)}; got {list(completion)}."
             )
         if len(prompt) + len(completion) <= longest:
-            rows.append({"input_ids": [*prompt, *completion], "labels": [_IGNORED] * len(prompt) + list(completion)})
+            rows.append({"input_ids": [*prompt, *completion], "labels": [IGNORED] * len(prompt) + list(completion)})
     return rows, len(examples) - len(rows)
 
 
@@ -240,11 +246,14 @@ class _Collator:
             return torch.tensor([row[name] + [value] * (width - len(row[name])) for row in rows])
 
         mask = [[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows]
-        return {
+        batch = {
             "input_ids": padded("input_ids", self._pad_id),
-            "labels": padded("labels", _IGNORED),
+            "labels": padded("labels", IGNORED),
             "attention_mask": torch.tensor(mask),
         }
+        if "segments" in rows[0]:
+            batch |= {"position_ids": padded("position_ids", 0), "segments": padded("segments", -1)}
+        return batch
 
 
 class _CosineTrainer(Trainer):
@@ -254,6 +263,23 @@ class _CosineTrainer(Trainer):
         super().__init__(**arguments)
         self._config = config
         self._progress = progress
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimiser that the settings name."""
+        if self._config.optimizer == "adamw":
+            return super().create_optimizer(model)
+        named = (self.model if model is None else model).named_parameters()
+        self.optimizer: torch.optim.Optimizer = MuonAndAdamW(
+            named, self._config.learning_rate, self._config.weight_decay
+        )
+        return self.optimizer
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **settings: Any) -> Any:
+        """The loss of a batch; completions that share a prompt do not see one another."""
+        # Until here the mask was the plain one, by which the Trainer counts tokens.
+        if "segments" in inputs:
+            inputs["attention_mask"] = segment_mask(inputs.pop("segments"))
+        return super().compute_loss(model, inputs, *args, **settings)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None

@@ -17,6 +17,7 @@ TRAINING_FILE = "training.json"
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 SAVED_TYPES = ("float32", "bfloat16")
+OPTIMIZERS = ("adamw", "muon")
 
 HOUSEKEEPING = ("checkpoint_steps", "checkpoint_seconds")
 """Settings that have no part in the result: a run may be continued, and a finished one reused, with others."""
@@ -41,7 +42,9 @@ class TrainConfig:
     warmup: float = 0.05
     """Share of the run in which the learning rate rises."""
     weight_decay: float = 0.1
-    """Weight decay of AdamW, on matrices alone."""
+    """Weight decay, on matrices alone."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """What takes the steps: adamw, or muon for the matrices and adamw for the rest (`elm_rl.models.muon`)."""
     seed: int = 0
     """Seed of the initial weights and of the order of the examples."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
@@ -74,7 +77,7 @@ class TrainConfig:
             raise ConfigError(
                 f"warmup must lie in [0, 1) and weight_decay in [0, 1], got {self.warmup} and {self.weight_decay}."
             )
-        for name, known in (("precision", PRECISIONS), ("save_dtype", SAVED_TYPES)):
+        for name, known in (("precision", PRECISIONS), ("save_dtype", SAVED_TYPES), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}.")
 
