@@ -68,6 +68,13 @@ KINDS: dict[str, Kind] = {
         options="ModelOptions",
         source="MODEL",
     ),
+    "edits": Kind(
+        "elm_rl.mutation.edit_operator",
+        "EditModelMutation",
+        "A small model of this project that is shown a program and writes which of its lines change, and how.",
+        options="EditModelOptions",
+        source="MODEL",
+    ),
     "chat": Kind(
         "elm_rl.mutation.chat",
         "ChatMutation",

@@ -43,9 +43,10 @@ def lessons() -> list[Lesson]:
 
 @pytest.fixture(scope="module")
 def trained(lessons: list[Lesson], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model after a few steps: what it writes is chance, within the grammar."""
+    """A tiny model after some steps: what it writes is chance, within the grammar, and often ends."""
     folder = tmp_path_factory.mktemp("edits")
-    result = train_edit_model(lessons, folder, EditModelConfig(**SMALL, max_steps=3, batch_size=4))
+    config = EditModelConfig(**SMALL, max_steps=30, batch_size=1, learning_rate=5e-3, learn_programs=False)
+    result = train_edit_model(lessons, folder, config)
     assert result.held_out_loss is not None
     return folder
 
@@ -105,8 +106,9 @@ def test_children_repeat_and_do_not_depend_on_the_batch(trained: Path) -> None:
     parents = seed_parents("square", "cppn_fixed", "radial", "square")
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    one, many = (EditModelMutation(trained, EditModelOptions(batch_size=size)) for size in (1, 4))
+    one, many = (EditModelMutation(trained, EditModelOptions(batch_size=size, attempts=2)) for size in (1, 4))
     first = many.mutate(parents, np.random.default_rng(1))
+    assert any(child.applied for child in first)
     assert torch.equal(before, torch.get_rng_state())
     assert many.mutate(parents, np.random.default_rng(1)) == first
     assert one.mutate(parents, np.random.default_rng(1)) == first
