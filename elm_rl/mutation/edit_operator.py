@@ -115,6 +115,8 @@ class EditModelMutation(MutationOperator):
         questions = [self._question(parent) for parent in parents]
         open_places = [place for place, question in enumerate(questions) if question is not None]
         for attempt in range(self._options.attempts):
+            if not open_places:
+                break
             asked = [(parents[place].program, questions[place] or []) for place in open_places]
             answers = sample_edits(self._model, self._grammar, asked, self._sampling, seed=(seed, attempt))
             for place, answer in zip(open_places, answers, strict=True):
