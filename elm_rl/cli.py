@@ -34,6 +34,13 @@ STAGES: dict[str, Stage] = {
         "Stage 1: MAP-Elites turns the seed programs into maps of diverse walkers.",
         "elm-rl evolve --out runs/evolution --seeds square radial --iterations 100 --seed 1",
     ),
+    "edit-model": Stage(
+        "elm_rl.mutation.edits.training",
+        "EditTrainingConfig",
+        "run_edit_training",
+        "Trains a small model of line edits, such as the built-in operator, on the children of evolution runs.",
+        "elm-rl edit-model --evolution runs/evolution --out runs/edits",
+    ),
     "operators": Stage(
         "elm_rl.mutation.catalogue",
         "OperatorsConfig",

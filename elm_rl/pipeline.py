@@ -17,8 +17,9 @@ import numpy as np
 
 from elm_rl.corpus.corpus import TRAIN, CorpusConfig, load_corpus, run_corpus
 from elm_rl.errors import ConfigError
-from elm_rl.evolution.map_elites import EvolveConfig, make_operators, run_evolution
 from elm_rl.evolution.seeds import SEED_NAMES
+from elm_rl.evolution.settings import EvolveConfig
+from elm_rl.evolution.stage import round_folder, run_evolve
 from elm_rl.inventor.ppo import FinetuneConfig, load_policy, run_finetune
 from elm_rl.inventor.warm_start import WarmStartConfig, run_warm_start
 from elm_rl.judging.comparison import compare, sample_blind, sample_conditioned
@@ -26,10 +27,10 @@ from elm_rl.judging.sample_quality import measure_quality
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.models.terrain_conditioning import DEFAULT_TERRAINS
-from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
+from elm_rl.models.training_options import TRAINING_FILE
 from elm_rl.report import ReportConfig, run_report
 from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import SUMMARY_FILE, versions, write_json
+from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, versions, write_json
 from elm_rl.runs.run_lock import opened_run
 from sodarace_gym.evaluation import Evaluator
 
@@ -40,14 +41,10 @@ class Scale:
 
     evolution_batch: int
     """Children an iteration of evolution."""
-    gp_iterations: int
-    """Iterations with GP alone."""
-    mixed_iterations: int
-    """Iterations with GP and the mutation model side by side."""
-    model_share: float
-    """Share of the children that the mutation model makes, in these."""
-    mutation_steps: int
-    """Training steps of the mutation model."""
+    iterations: int
+    """Iterations of evolution: half of them with the default operators, half with the one that the first half has trained."""
+    round_steps: int
+    """Training steps of that operator."""
     pretraining_steps: int
     """Training steps of the stage 2 model."""
     warm_start_programs: int
@@ -65,18 +62,16 @@ class Scale:
 
 PRESETS: dict[str, Scale] = {
     "smoke": Scale(
-        evolution_batch=32, gp_iterations=6, mixed_iterations=2, model_share=0.25, mutation_steps=12, pretraining_steps=30,
-        warm_start_programs=40, warm_start_steps=6, updates=2, samples=8, without_warm_start=False,
+        evolution_batch=32, iterations=8, round_steps=12, pretraining_steps=30, warm_start_programs=40, warm_start_steps=6,
+        updates=2, samples=8, without_warm_start=False,
     ),
     "demo": Scale(
-        evolution_batch=256, gp_iterations=112, mixed_iterations=10, model_share=0.25, mutation_steps=320,
-        pretraining_steps=1300, warm_start_programs=1600, warm_start_steps=300, updates=12, samples=96,
-        without_warm_start=False,
+        evolution_batch=256, iterations=100, round_steps=320, pretraining_steps=1300, warm_start_programs=1600,
+        warm_start_steps=300, updates=12, samples=96, without_warm_start=False,
     ),
     "laptop": Scale(
-        evolution_batch=256, gp_iterations=160, mixed_iterations=30, model_share=0.25, mutation_steps=1000,
-        pretraining_steps=6000, warm_start_programs=1500, warm_start_steps=800, updates=50, samples=192,
-        without_warm_start=True,
+        evolution_batch=256, iterations=190, round_steps=1000, pretraining_steps=6000, warm_start_programs=1500,
+        warm_start_steps=800, updates=50, samples=192, without_warm_start=True,
     ),
 }  # fmt: skip
 """smoke: a minute, to see that everything works; demo: eight minutes; laptop: under an hour; all on two cores."""
@@ -163,45 +158,27 @@ class _Clock:
 
 
 def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
-    """Evolution by GP, a mutation model trained on what it found, and evolution by both."""
-    folder, model_folder = config.out / "evolution", config.out / "mutation_model"
-    first = EvolveConfig(
-        out=folder,
-        seeds=config.seeds,
-        iterations=scale.gp_iterations,
-        batch_size=scale.evolution_batch,
-        seed=config.seed,
-        n_jobs=config.n_jobs,
-        progress=config.progress,
-    )
-    resume = folder.exists()
-    with Evaluator(n_jobs=config.n_jobs) as evaluator:
-        with clock.measure("stage 1: evolution by GP"):
-            run_evolution(first, make_operators(first.operators), evaluator, resume=resume)
-        with clock.measure("stage 1: training the mutation model"):
-            training = run_mutation_training(
-                MutationTrainingConfig(
-                    evolution=(folder,),
-                    until_iteration=scale.gp_iterations,
-                    out=model_folder,
-                    batch_size=8,
-                    max_steps=scale.mutation_steps,
-                    seed=config.seed,
-                )
+    """Evolution by the default operators, and on with one in the built-in one's place that was trained on what they found."""
+    folder = config.out / "evolution"
+    with clock.measure("stage 1: evolution, with a round of training"):
+        summary = run_evolve(
+            EvolveConfig(
+                out=folder,
+                seeds=config.seeds,
+                iterations=scale.iterations,
+                batch_size=scale.evolution_batch,
+                rounds=1,
+                round_steps=scale.round_steps,
+                seed=config.seed,
+                n_jobs=config.n_jobs,
+                progress=config.progress,
+                resume=folder.exists(),
             )
-        with clock.measure("stage 1: evolution by GP and the mutation model"):
-            both = EvolveConfig(
-                **{
-                    **first.__dict__,
-                    "iterations": scale.gp_iterations + scale.mixed_iterations,
-                    "operators": ("gp", f"model:{model_folder}"),
-                    "shares": (1.0 - scale.model_share, scale.model_share),
-                }
-            )
-            result = run_evolution(both, make_operators(both.operators), evaluator, resume=True)
-    figures = {key: value for key, value in result.summary.items() if key != "timing"}
-    clock.seconds["stage 1: evaluations per second"] = round(result.summary["timing"]["evaluations_per_second"], 1)
-    return {**figures, "mutation_model": _repeatable(asdict(training))}
+        )
+    figures = {key: value for key, value in summary.items() if key != "timing"}
+    clock.seconds["stage 1: evaluations per second"] = round(summary["timing"]["evaluations_per_second"], 1)
+    training = read_json(round_folder(folder, 1) / TRAINING_FILE)["figures"]
+    return {**figures, "mutation_model": _repeatable(training)}
 
 
 def _stage2(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Stage 1 as the command line runs it: operators by name, and rounds in which the run's own history trains another.
 
 With rounds, the iterations fall into equal parts. After each part but the last, a mutation model is trained anew from the same
-start on all that the run has admitted, and takes the place of the one before it: the built-in operator, or the last round's.
+start on all children of the run, and takes the place of the one before it: the built-in operator, or the last round's.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _part(config: EvolveConfig, number: int) -> EvolveConfig:
     """The settings of one part of the run: until when, and with which operators."""
     operators = list(config.operators)
     if number > 0:
-        trained = f"model:{round_folder(config.out, number)},name=round-{number}"
+        trained = f"edits:{round_folder(config.out, number)},name=round-{number}"
         kinds = [spec.kind for text in operators for spec in read_specs([text])]
         if "builtin" in kinds and len(kinds) == len(operators):
             operators[kinds.index("builtin")] = trained
@@ -86,15 +86,19 @@ def _part(config: EvolveConfig, number: int) -> EvolveConfig:
 
 
 def _train(config: EvolveConfig, number: int) -> None:
-    """Trains the model of a round on what the parts before it have admitted, unless that was done before."""
+    """Trains the model of a round on the children of the parts before it, unless that was done before."""
     # Imported when it is needed: evolution without rounds should not wait for torch.
-    from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
+    from elm_rl.mutation.edits.training import EditTrainingConfig, run_edit_training
 
-    run_mutation_training(
-        MutationTrainingConfig(
+    until = last_iterations(config)[number - 1]
+    run_edit_training(
+        EditTrainingConfig(
             evolution=(config.out,),
-            until_iteration=last_iterations(config)[number - 1],
+            until_iteration=until,
             out=round_folder(config.out, number),
+            start=None if config.round_start == "scratch" else config.round_start,
+            # A young map admits nearly anything, which is no lesson; but a short run has no other.
+            after_iteration=min(EditTrainingConfig.after_iteration, until // 3),
             max_steps=config.round_steps,
             seed=config.seed,
         )

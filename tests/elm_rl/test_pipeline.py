@@ -14,7 +14,7 @@ from elm_rl.pipeline import PipelineConfig, Scale, run_pipeline
 from elm_rl.report import ReportConfig, run_report
 
 TINY = Scale(
-    evolution_batch=24, gp_iterations=4, mixed_iterations=2, model_share=0.25, mutation_steps=4, pretraining_steps=6,
+    evolution_batch=24, iterations=6, round_steps=4, pretraining_steps=6,
     warm_start_programs=20, warm_start_steps=3, updates=1, samples=4, without_warm_start=False,
 )  # fmt: skip
 

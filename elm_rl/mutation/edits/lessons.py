@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from elm_rl.errors import ConfigError
-from elm_rl.mutation.edit_questions import Verdict, verdict_of_gain
+from elm_rl.mutation.edits.questions import Verdict, verdict_of_gain
 from elm_rl.mutation.operator import COMMIT_MESSAGES, FUNCTION_MESSAGE
 
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from elm_rl.mutation.line_edits import HOLE, STOP, EditCoder, split_lines
+from elm_rl.mutation.edits.line_edits import HOLE, STOP, EditCoder, split_lines
 from elm_rl.mutation.operator import COMMIT_MESSAGES
 
 _NUMBER = re.compile(rf"[-+.e\d]*\d{STOP}?|[-+.e\d]+")

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.models.tokenizer import train_tokenizer
-from elm_rl.mutation.gp.operator import GPMutation
-from elm_rl.mutation.line_edits import (
+from elm_rl.mutation.edits.line_edits import (
     MARKS,
     SMALLEST_VOCABULARY,
     EditCoder,
@@ -23,6 +22,7 @@ from elm_rl.mutation.line_edits import (
     make_edits,
     train_edit_tokenizer,
 )
+from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.operator import parents_of
 
 SEEDS = [load_seed(name) for name in ("square", "radial", "cppn_fixed", "cppn_mutable")]

@@ -15,13 +15,13 @@ from elm_rl.evolution.seeds import load_seed
 from elm_rl.models.language_model import load_language_model, make_model, save_language_model
 from elm_rl.models.tokenizer import train_tokenizer
 from elm_rl.mutation import edit_operator
-from elm_rl.mutation.edit_examples import Answer, Lesson, LessonConfig, find_lessons
-from elm_rl.mutation.edit_grammar import EditAnswer, EditGrammar
-from elm_rl.mutation.edit_operator import EditModelMutation, EditModelOptions
-from elm_rl.mutation.edit_questions import Verdict, first_message, read_answer
-from elm_rl.mutation.edit_training import EditModelConfig, train_edit_model
+from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
+from elm_rl.mutation.edits.lessons import Answer, Lesson, LessonConfig, find_lessons
+from elm_rl.mutation.edits.line_edits import MARKS, SMALLEST_VOCABULARY, EditCoder, LineEdit, train_edit_tokenizer
+from elm_rl.mutation.edits.operator import EditModelMutation, EditModelOptions
+from elm_rl.mutation.edits.questions import Verdict, first_message, read_answer
+from elm_rl.mutation.edits.training import EditModelConfig, train_edit_model
 from elm_rl.mutation.gp.operator import GPMutation
-from elm_rl.mutation.line_edits import MARKS, SMALLEST_VOCABULARY, EditCoder, LineEdit, train_edit_tokenizer
 from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE, TOO_LONG, Parent, parents_of
 
 SMALL: dict[str, Any] = {"size": "0.1M", "vocab_size": SMALLEST_VOCABULARY + 100, "context": 512, "held_out": 0.3}

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.models.language_model import MODEL_SIZES, make_model
+from elm_rl.models.language_model import MODEL_SIZES, load_language_model, make_model
 from elm_rl.models.packed_examples import SharedPrompt
 from elm_rl.models.supervised_training import TrainConfig, TrainResult, load_finished, train_causal_lm
-from elm_rl.mutation.edit_examples import Lesson, LessonConfig, find_lessons
-from elm_rl.mutation.edit_questions import LINE_EDITS, encode_answer, encode_question
-from elm_rl.mutation.line_edits import SMALLEST_VOCABULARY, EditCoder, train_edit_tokenizer
+from elm_rl.mutation.edits.builtin import BUILTIN_MODEL
+from elm_rl.mutation.edits.lessons import Lesson, LessonConfig, find_lessons
+from elm_rl.mutation.edits.line_edits import SMALLEST_VOCABULARY, EditCoder, train_edit_tokenizer
+from elm_rl.mutation.edits.questions import LINE_EDITS, encode_answer, encode_question
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl, write_json
@@ -31,8 +33,11 @@ MUTATION_FILE = "mutation.json"
 class EditModelConfig(LessonConfig, TrainConfig):
     """How a model of line edits is built and trained."""
 
+    start: str | None = None
+    """Another model of line edits to go on from, with its tokenizer: a folder, or ``builtin``. Left out, tokenizer and model
+    begin from nothing."""
     size: str = "1M"
-    """Size of the model: 0.1M, 1M, 5M or 21M parameters."""
+    """Size of a model that begins from nothing: 0.1M, 1M, 5M or 21M parameters."""
     vocab_size: int = 2048
     """Tokens in the vocabulary. The larger, the shorter are programs: 147 tokens with 1,024, 99 with 2,048 (measured)."""
     context: int = 512
@@ -138,11 +143,14 @@ def _train(
             f"{config.after_iteration}; let evolution run for longer, or learn from earlier ones."
         )
     train, held_out = _hold_out(lessons, config.held_out, config.seed)
-    tokenizer = train_edit_tokenizer(
-        dict.fromkeys(lesson.parent for lesson in train), config.vocab_size, context=config.context
-    )
+    if config.start is None:
+        tokenizer = train_edit_tokenizer(
+            dict.fromkeys(lesson.parent for lesson in train), config.vocab_size, context=config.context
+        )
+        model: PreTrainedModel = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
+    else:
+        model, tokenizer = load_language_model(start_folder(config.start), dtype="float32")
     coder = EditCoder(tokenizer)
-    model = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
     learnt = _examples(coder, train, learn_programs=config.learn_programs)
     tested = _examples(coder, held_out, learn_programs=False)
     with explained_disk_errors(output_dir):
@@ -150,6 +158,11 @@ def _train(
     # Before the training, which marks the folder as finished when it ends.
     write_json(output_dir / MUTATION_FILE, {"format": LINE_EDITS})
     return train_causal_lm(model, tokenizer, learnt, output_dir, config, held_out=tested, settings=settings)
+
+
+def start_folder(start: str) -> Path:
+    """The folder of a model to go on from."""
+    return BUILTIN_MODEL if start == "builtin" else Path(start)
 
 
 def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bool) -> list[SharedPrompt]:

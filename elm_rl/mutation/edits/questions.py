@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
-from elm_rl.mutation.line_edits import EditCoder, LineEdit, LineEditError, apply_edits, make_edits
+from elm_rl.mutation.edits.line_edits import EditCoder, LineEdit, LineEditError, apply_edits, make_edits
 from elm_rl.mutation.operator import COMMIT_MESSAGES
 
 LINE_EDITS = "line_edits"

@@ -29,7 +29,7 @@ from elm_rl.models.tokenizer import BOS, EOS, PAD, SEP, SPECIAL_TOKENS
 MARKS = 160
 """Marks of lines in a vocabulary; a program of so many lines is too long to be read."""
 NOTES = 48
-"""Special tokens for what is said about a program, and about a change; see `elm_rl.mutation.edit_questions`."""
+"""Special tokens for what is said about a program, and about a change; see `elm_rl.mutation.edits.questions`."""
 SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + MARKS + NOTES + 256
 
 _FIRST_MARK = len(SPECIAL_TOKENS)

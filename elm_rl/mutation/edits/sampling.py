@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from elm_rl.mutation.edit_grammar import EditAnswer, EditGrammar
+from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
 
 
 @dataclass(frozen=True)
 class EditSampling:
-    """How answers are drawn; see `elm_rl.mutation.edit_operator.EditModelOptions`."""
+    """How answers are drawn; see `elm_rl.mutation.edits.operator.EditModelOptions`."""
 
     temperature: float
     min_p: float

@@ -12,10 +12,10 @@ import numpy as np
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import context_length
-from elm_rl.mutation.edit_grammar import EditAnswer, EditGrammar
-from elm_rl.mutation.edit_questions import Verdict, encode_question, first_message, read_answer
-from elm_rl.mutation.edit_sampling import EditSampling, sample_edits
-from elm_rl.mutation.line_edits import MARKS, EditCoder, LineEdit, LineEditError, split_lines
+from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
+from elm_rl.mutation.edits.line_edits import MARKS, EditCoder, LineEdit, LineEditError, split_lines
+from elm_rl.mutation.edits.questions import Verdict, encode_question, first_message, read_answer
+from elm_rl.mutation.edits.sampling import EditSampling, sample_edits
 from elm_rl.mutation.operator import CUT, FUNCTION_MESSAGE, TOO_LONG, Child, MutationOperator, Parent
 
 
@@ -51,7 +51,7 @@ class EditModelOptions:
 
 
 class EditModelMutation(MutationOperator):
-    """Mutates programs with a model that `elm_rl.mutation.edit_training` has trained.
+    """Mutates programs with a model that `elm_rl.mutation.edits.training` has trained.
 
     Args:
         source: The model's folder.
