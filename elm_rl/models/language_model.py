@@ -58,6 +58,7 @@ class ModelSize:
 MODEL_SIZES: dict[str, ModelSize] = {
     "0.1M": ModelSize(hidden=40, intermediate=112, layers=3, heads=2),
     "1M": ModelSize(hidden=128, intermediate=384, layers=4, heads=4),
+    "2M": ModelSize(hidden=192, intermediate=512, layers=4, heads=6),
     "5M": ModelSize(hidden=256, intermediate=688, layers=6, heads=8),
     "21M": ModelSize(hidden=512, intermediate=1536, layers=6, heads=8),
 }

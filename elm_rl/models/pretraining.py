@@ -41,7 +41,7 @@ class PretrainConfig(TrainConfig):
     out: Path
     """Folder for the model, its metrics and its figures. A finished one with the same settings is reused."""
     size: str = "1M"
-    """Size of the model: 0.1M, 1M, 5M or 21M parameters."""
+    """Size of the model: 0.1M, 1M, 2M, 5M or 21M parameters."""
     vocab_size: int = DEFAULT_VOCABULARY
     """Tokens in the vocabulary, at least 260."""
     context: int = DEFAULT_CONTEXT

@@ -53,7 +53,7 @@ class MutationModelConfig(TrainConfig):
     keep_adapter: bool = False
     """Also save the matrices alone, in the folder adapter."""
     size: str = "1M"
-    """Size of a model from scratch: 0.1M, 1M, 5M or 21M parameters."""
+    """Size of a model from scratch: 0.1M, 1M, 2M, 5M or 21M parameters."""
     vocab_size: int = DEFAULT_VOCABULARY
     """Tokens in the vocabulary of a model from scratch, at least 260."""
     context: int | None = None

@@ -124,5 +124,14 @@ class EditAnswer:
             ended = grammar.ends_line[token]
             self.expected = self._after_line() if ended else _Expected.REST_OF_LINE
 
+    def put_with_forced(self, token: int) -> list[int]:
+        """Writes a token that may follow, and those that must follow it; returns all of them."""
+        written = [token]
+        self.put(token)
+        while self.forced:
+            written.append(self.forced[0])
+            self.put(self.forced[0])
+        return written
+
     def _after_line(self) -> _Expected:
         return _Expected.NUMBER if self._holes else _Expected.LINE

@@ -67,16 +67,29 @@ def _write(
     draws: NDArray[np.float64],
     sampling: EditSampling,
 ) -> None:
-    """Writes answers side by side; ``draws`` is (answers, steps) uniform numbers, one per token."""
-    device = model.device
-    width = max(map(len, questions))
-    ids = torch.tensor([[0] * (width - len(q)) + q for q in questions], device=device)
-    mask = torch.tensor([[0] * (width - len(q)) + [1] * len(q) for q in questions], device=device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    """Writes answers side by side; ``draws`` is (answers, tokens) uniform numbers, one for each token that is chosen.
+
+    A model reads many tokens at once about as fast as one. So an answer that has lines to read again waits until half of the
+    others have some too, and all of them read theirs in one step; in its own column of a step, a row that waits is masked.
+    """
+    rows = list(range(len(answers)))  # those that still write
+    unread = [list(question) for question in questions]  # what the model has yet to read of each
+    read, chosen = [0] * len(answers), [0] * len(answers)
+    mask = torch.zeros((len(rows), 0), dtype=torch.long, device=model.device)
     cache: Any = None
-    points = torch.from_numpy(draws).to(device)
-    rows = list(range(len(answers)))  # which answer each row still in the batch belongs to
-    for step in range(draws.shape[1]):
+    while rows:
+        long = [row for row in rows if len(unread[row]) > 1]
+        going = long if 2 * len(long) >= len(rows) else [row for row in rows if len(unread[row]) == 1]
+        width = max(len(unread[row]) for row in going)
+        step = np.zeros((3, len(rows), width), dtype=np.int64)  # ids, mask, positions
+        for place, row in enumerate(rows):
+            if (count := len(unread[row])) <= width and row in going:
+                step[0, place, width - count :] = unread[row]
+                step[1, place, width - count :] = 1
+                step[2, place, width - count :] = range(read[row], read[row] + count)
+                read[row] += count
+        ids, seen, positions = torch.from_numpy(step).to(model.device)
+        mask = torch.cat([mask, seen], dim=1)
         result = model(
             input_ids=ids,
             attention_mask=mask,
@@ -86,20 +99,25 @@ def _write(
             logits_to_keep=1,
         )
         cache = result.past_key_values
-        allowed = torch.from_numpy(grammar.allowed([answers[row] for row in rows])).to(device)
-        chosen = _choose(result.logits[:, -1], allowed, points[rows, step], sampling)
-        for row, token in zip(rows, chosen.tolist(), strict=True):
-            answers[row].put(token)
-        alive = [place for place, row in enumerate(rows) if not answers[row].ended]
-        if not alive:
-            return
+        places = [place for place, row in enumerate(rows) if row in going]
+        allowed = torch.from_numpy(grammar.allowed([answers[row] for row in going])).to(model.device)
+        points = torch.from_numpy(draws[going, [chosen[row] for row in going]]).to(model.device)
+        tokens = _choose(result.logits[places, -1], allowed, points, sampling)
+        for row, token in zip(going, tokens.tolist(), strict=True):
+            chosen[row] += 1
+            unread[row] = answers[row].put_with_forced(token)
+        alive = [
+            place
+            for place, row in enumerate(rows)
+            if not answers[row].ended and len(answers[row].ids) < sampling.max_new_tokens
+        ]
         if len(alive) < len(rows):
-            kept = torch.tensor(alive, device=device)
+            if not alive:
+                return
+            kept = torch.tensor(alive, device=model.device)
             cache.batch_select_indices(kept)
-            mask, positions, chosen = mask[kept], positions[kept], chosen[kept]
+            mask = mask[kept]
             rows = [rows[place] for place in alive]
-        ids = chosen[:, None]
-        mask, positions = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1), positions[:, -1:] + 1
 
 
 def _choose(logits: torch.Tensor, allowed: torch.Tensor, points: torch.Tensor, sampling: EditSampling) -> torch.Tensor:

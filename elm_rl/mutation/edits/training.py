@@ -37,7 +37,7 @@ class EditModelConfig(LessonConfig, TrainConfig):
     """Another model of line edits to go on from, with its tokenizer: a folder, or ``builtin``. Left out, tokenizer and model
     begin from nothing."""
     size: str = "1M"
-    """Size of a model that begins from nothing: 0.1M, 1M, 5M or 21M parameters."""
+    """Size of a model that begins from nothing: 0.1M, 1M, 2M, 5M or 21M parameters."""
     vocab_size: int = 2048
     """Tokens in the vocabulary. The larger, the shorter are programs: 147 tokens with 1,024, 99 with 2,048 (measured)."""
     context: int = 512

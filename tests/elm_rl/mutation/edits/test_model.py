@@ -14,7 +14,7 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.models.language_model import load_language_model, make_model, save_language_model
 from elm_rl.models.tokenizer import train_tokenizer
-from elm_rl.mutation import edit_operator
+from elm_rl.mutation.edits import operator as edit_operator
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
 from elm_rl.mutation.edits.lessons import Answer, Lesson, LessonConfig, find_lessons
 from elm_rl.mutation.edits.line_edits import MARKS, SMALLEST_VOCABULARY, EditCoder, LineEdit, train_edit_tokenizer
