@@ -17,6 +17,10 @@ from transformers import PreTrainedModel
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
 
 
+CHUNK = 16
+"""Most tokens that a row reads in one step after the question: rows have few or many to read, and the few wait for the many."""
+
+
 @dataclass(frozen=True)
 class EditSampling:
     """How answers are drawn; see `elm_rl.mutation.edits.operator.EditModelOptions`."""
@@ -81,10 +85,15 @@ def _write(
         long = [row for row in rows if len(unread[row]) > 1]
         going = long if 2 * len(long) >= len(rows) else [row for row in rows if len(unread[row]) == 1]
         width = max(len(unread[row]) for row in going)
+        if cache is not None:
+            width = min(width, CHUNK)
+        reading = set(going)
         step = np.zeros((3, len(rows), width), dtype=np.int64)  # ids, mask, positions
         for place, row in enumerate(rows):
-            if (count := len(unread[row])) <= width and row in going:
-                step[0, place, width - count :] = unread[row]
+            if row in reading:
+                count = min(len(unread[row]), width)
+                step[0, place, width - count :] = unread[row][:count]
+                unread[row] = unread[row][count:]
                 step[1, place, width - count :] = 1
                 step[2, place, width - count :] = range(read[row], read[row] + count)
                 read[row] += count
@@ -99,7 +108,10 @@ def _write(
             logits_to_keep=1,
         )
         cache = result.past_key_values
-        places = [place for place, row in enumerate(rows) if row in going]
+        places = [place for place, row in enumerate(rows) if row in reading and not unread[row]]
+        going = [rows[place] for place in places]
+        if not going:
+            continue
         allowed = torch.from_numpy(grammar.allowed([answers[row] for row in going])).to(model.device)
         points = torch.from_numpy(draws[going, [chosen[row] for row in going]]).to(model.device)
         tokens = _choose(result.logits[places, -1], allowed, points, sampling)
