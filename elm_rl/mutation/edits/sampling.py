@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
 
-
 CHUNK = 16
 """Most tokens that a row reads in one step after the question: rows have few or many to read, and the few wait for the many."""
 
