@@ -97,6 +97,32 @@ class ToyModel(ToyOperator):
         self.told = state.get("told", 0)
 
 
+class ToyServer(ToyOperator):
+    """Is asked by three threads at once, and takes a moment to answer."""
+
+    concurrency = 3
+
+    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
+        for child in super().children(parents, rng):
+            time.sleep(0.01 * random.random())  # other delays whenever it runs
+            yield child
+
+
+def served_run(folder: Path, replay: Path | None = None) -> EvolutionResult:
+    """One operator here, one on a server, side by side."""
+    config = EvolveConfig(
+        out=folder,
+        iterations=60,
+        batch_size=10,
+        operators=("gp", "gp,name=server"),
+        shares=(0.5, 0.5),
+        progress=False,
+        replay=replay,
+    )
+    evaluator: Any = ToyEvaluator()
+    return run_evolution(config, [ToyOperator("gp"), ToyServer("server")], evaluator, resume=can_resume(folder))
+
+
 def toy_run(folder: Path) -> EvolutionResult:
     """Two phases, the second with two operators; started, or resumed from wherever it was killed."""
     first = EvolveConfig(out=folder, iterations=1, batch_size=10, progress=False)
@@ -269,6 +295,30 @@ def test_real_run_killed_at_random_moments_is_the_unkilled_run(tmp_path: Path) -
     assert outcome(folder) == outcome(tmp_path / "unkilled")
 
 
+def test_a_run_with_a_server_killed_at_random_moments_is_what_its_answers_say(tmp_path: Path) -> None:
+    """Which answer joins which iteration depends on the server; with that the run is repeated, to the last bit."""
+    folder, moments = tmp_path / "killed", random.Random(3)
+    kills = 0
+    for attempt in range(20):
+        command = [sys.executable, __file__, "served", str(folder)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        while process.poll() is None and logged_iteration(folder) < 3 * attempt + 1:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0.0, 0.03))
+        process.kill()
+        _, stderr = process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, stderr.decode()
+        kills += 1
+    assert kills >= 5
+    served_run(folder)
+    tickets = [line["ticket"] for line in read_children(folder) if line["ticket"]]
+    assert len(set(tickets)) == len(tickets) > 50
+    served_run(tmp_path / "again", replay=folder)
+    assert outcome(tmp_path / "again") == outcome(folder)
+
+
 # --- disk full ------------------------------------------------------------------------------------------------------
 
 
@@ -362,6 +412,8 @@ def test_lost_checkpoints_do_not_cost_the_log(tmp_path: Path) -> None:
 def main(mode: str, folder: Path) -> None:
     if mode == "gp":
         gp_run(folder)
+    elif mode == "served":
+        served_run(folder)
     elif mode == "everywhere":
         # A killed process loses nothing that the system has, only a power cut would: so there is nothing to wait for.
         setattr(os, "fsync", lambda descriptor: None)  # noqa: B010
