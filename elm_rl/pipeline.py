@@ -158,7 +158,7 @@ class _Clock:
 
 
 def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
-    """Evolution by the default operators, and on with one in the built-in one's place that was trained on what they found."""
+    """Evolution by the default operators, and then by these and one that was trained on what they had found."""
     folder = config.out / "evolution"
     with clock.measure("stage 1: evolution, with a round of training"):
         summary = run_evolve(

@@ -55,9 +55,9 @@ class EvolveConfig:
     TOML files that hold such operators (docs/evolution.md)."""
     rounds: int = 0
     """So many times, after equal parts of the iterations, train a model of line edits anew on all children of the run. It
-    takes the place of the built-in operator and of the round's before it."""
-    round_start: str = "builtin"
-    """What each round's training begins from: builtin, the folder of another model of line edits, or scratch."""
+    joins the other operators, in the place of the round's before it."""
+    round_start: str = "scratch"
+    """What each round's training begins from: scratch, or the folder of another model of line edits."""
     round_steps: int = 1000
     """Training steps of each round."""
     shares: tuple[float, ...] = ()

@@ -1,7 +1,7 @@
 """Stage 1 as the command line runs it: operators by name, and rounds in which the run's own history trains another.
 
 With rounds, the iterations fall into equal parts. After each part but the last, a mutation model is trained anew from the same
-start on all children of the run, and takes the place of the one before it: the built-in operator, or the last round's.
+start on all children of the run, and joins the other operators, in the place of the last round's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from elm_rl.evolution.map_elites import run_evolution
 from elm_rl.evolution.planting import planted_programs
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.mutation.operator import MutationOperator
-from elm_rl.mutation.specs import make_operators, read_specs
+from elm_rl.mutation.specs import make_operators
 from elm_rl.runs.run_directory import check_place
 from sodarace_gym.evaluation import Evaluator
 
@@ -77,11 +77,7 @@ def _part(config: EvolveConfig, number: int) -> EvolveConfig:
     operators = list(config.operators)
     if number > 0:
         trained = f"edits:{round_folder(config.out, number)},name=round-{number}"
-        kinds = [spec.kind for text in operators for spec in read_specs([text])]
-        if "builtin" in kinds and len(kinds) == len(operators):
-            operators[kinds.index("builtin")] = trained
-        else:
-            operators.append(trained)
+        operators.append(trained)
     return replace(config, operators=tuple(operators), iterations=last_iterations(config)[number])
 
 

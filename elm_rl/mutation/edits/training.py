@@ -17,7 +17,6 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.language_model import MODEL_SIZES, load_language_model, make_model
 from elm_rl.models.packed_examples import SharedPrompt
 from elm_rl.models.supervised_training import TrainConfig, TrainResult, load_finished, train_causal_lm
-from elm_rl.mutation.edits.builtin import BUILTIN_MODEL
 from elm_rl.mutation.edits.lessons import Lesson, LessonConfig, find_lessons
 from elm_rl.mutation.edits.line_edits import SMALLEST_VOCABULARY, EditCoder, train_edit_tokenizer
 from elm_rl.mutation.edits.questions import LINE_EDITS, encode_answer, encode_question
@@ -34,8 +33,8 @@ class EditModelConfig(LessonConfig, TrainConfig):
     """How a model of line edits is built and trained."""
 
     start: str | None = None
-    """Another model of line edits to go on from, with its tokenizer: a folder, or ``builtin``. Left out, tokenizer and model
-    begin from nothing."""
+    """The folder of another model of line edits to go on from, with its tokenizer. Left out, tokenizer and model begin from
+    nothing."""
     size: str = "1M"
     """Size of a model that begins from nothing: 0.1M, 1M, 2M, 5M or 21M parameters."""
     vocab_size: int = 2048
@@ -149,7 +148,7 @@ def _train(
         )
         model: PreTrainedModel = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
     else:
-        model, tokenizer = load_language_model(start_folder(config.start), dtype="float32")
+        model, tokenizer = load_language_model(config.start, dtype="float32")
     coder = EditCoder(tokenizer)
     learnt = _examples(coder, train, learn_programs=config.learn_programs)
     tested = _examples(coder, held_out, learn_programs=False)
@@ -158,11 +157,6 @@ def _train(
     # Before the training, which marks the folder as finished when it ends.
     write_json(output_dir / MUTATION_FILE, {"format": LINE_EDITS})
     return train_causal_lm(model, tokenizer, learnt, output_dir, config, held_out=tested, settings=settings)
-
-
-def start_folder(start: str) -> Path:
-    """The folder of a model to go on from."""
-    return BUILTIN_MODEL if start == "builtin" else Path(start)
 
 
 def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bool) -> list[SharedPrompt]:

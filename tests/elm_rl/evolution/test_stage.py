@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from elm_rl.errors import ElmError
-from elm_rl.evolution.children_log import read_children
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import last_iterations, run_evolve
+from elm_rl.runs.children_file import read_children
 from elm_rl.runs.run_directory import read_json
 
 SETTINGS: dict[str, Any] = {
