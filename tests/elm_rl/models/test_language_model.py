@@ -107,8 +107,8 @@ def test_initial_weights_follow_the_seed_and_leave_torch_alone(tokenizer: PreTra
 
 
 def test_unknown_size_names_the_sizes(tokenizer: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(ConfigError, match=r"0\.1M, 1M, 5M, 21M"):
-        make_model("2M", tokenizer)
+    with pytest.raises(ConfigError, match=r"0\.1M, 1M, 2M, 5M, 21M"):
+        make_model("3M", tokenizer)
 
 
 def test_a_saved_folder_loads_without_this_package(

@@ -13,8 +13,8 @@ import pytest
 
 from elm_rl.errors import ElmError
 from elm_rl.evolution import EvolveConfig, run_evolve
-from elm_rl.evolution.children_log import read_children
 from elm_rl.evolution.seeds import load_seed
+from elm_rl.runs.children_file import read_children
 from tests.elm_rl.mutation.api.rude_server import Handler, completion, disconnects, hangs, sends, serving
 
 SQUARE = load_seed("square")

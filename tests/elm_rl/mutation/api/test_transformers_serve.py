@@ -20,8 +20,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from elm_rl.evolution import EvolveConfig, run_evolve
-from elm_rl.evolution.children_log import read_children
 from elm_rl.evolution.seeds import load_seed
+from elm_rl.runs.children_file import read_children
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn")),
