@@ -3,8 +3,7 @@
 Usage: ``python -m benchmarks.bug_fixing [--operators gp-blind gp] [--trials N] [--out FILE] [--write]``. A function that tells
 the parity of four bits has one to five bugs (four misnamed variables, a wrong modulus), a quadratic one or two (a minus for a
 plus). An operator is given the program with its bugs and makes one child; the child counts as fixed if it computes the right
-value for every input, in the sandbox. What was measured is kept in ``--out``: the same command goes on from there. With
-``gp-blind`` and ``gp`` it takes ten minutes or so on one core.
+value for every input, in the sandbox. What was measured is kept in ``--out``: the same command goes on from there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Which mutation operators fill the map best at equal evaluations?
 
 Usage: ``python -m benchmarks.operators --out runs/operators [--evaluations 20000] [--runs 3] [--mixes NAME ...] [--write]``.
-Stopped at any moment, the same command goes on. With the defaults GP takes about half a minute a run on two quiet cores; the
-runs with a language model take several times as long.
+Stopped at any moment, the same command goes on.
 
 Every mix of operators evolves the four seeds on Flat for the same number of evaluations, once for each seed. A mix is any of
 `MIXES` by name, or operators as ``elm-rl evolve --operators`` takes them, joined by ``+``.

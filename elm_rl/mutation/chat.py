@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from elm_rl.models.sampling import end_ids
 from elm_rl.models.tokenizer import encode_text
 from elm_rl.mutation.examples import FORMATS, WHOLE
 from elm_rl.mutation.local_model import LocalModel, LocalModelOptions
-from elm_rl.mutation.memory import Memory
-from elm_rl.mutation.operator import COMMIT_MESSAGES, TOO_LONG, Child, MutationOperator, Outcome, Parent, draw_message
+from elm_rl.mutation.memory import Memory, RememberingMutation
+from elm_rl.mutation.operator import COMMIT_MESSAGES, TOO_LONG, Child, Parent, draw_message
 from elm_rl.mutation.prompts import chat_messages, patched_text, read_answer, without_system
 
 THINKING_TOKENS = 4096
@@ -49,7 +48,7 @@ class ChatOptions(LocalModelOptions):
             )
 
 
-class ChatMutation(MutationOperator):
+class ChatMutation(RememberingMutation):
     """Has a chat model change programs.
 
     Args:
@@ -91,21 +90,7 @@ class ChatMutation(MutationOperator):
             One child per parent, in order. It failed (``program=None``) where the question does not fit the model's context or
             the answer holds no program.
         """
-        return self._children(parents, rng, "" if self._memory is None else self._memory.text)
-
-    def learn(self, outcomes: Sequence[Outcome]) -> None:
-        """Notes what became of the children, if there is a memory."""
-        if self._memory is not None:
-            self._memory.note(outcomes)
-
-    def state(self) -> dict[str, Any]:
-        """The memory, if there is one."""
-        return {} if self._memory is None else self._memory.state()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes back a memory, if there is one."""
-        if self._memory is not None:
-            self._memory.restore(state)
+        return self._children(parents, rng, self._told())
 
     def _children(self, parents: Sequence[Parent], rng: np.random.Generator, memory: str) -> Iterator[Child]:
         messages = [draw_message(rng) for _ in parents]

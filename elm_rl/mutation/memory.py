@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from elm_rl.errors import ConfigError
-from elm_rl.mutation.operator import Outcome
+from elm_rl.mutation.operator import MutationOperator, Outcome
 
 MAX_CHANGES = 12
 """Changes that are kept; the text shows as many of them as it has room for."""
@@ -196,3 +196,26 @@ def _short_diff(parent: str, child: str) -> str:
     lines = difflib.unified_diff(parent.split("\n"), child.split("\n"), n=0, lineterm="")
     changed = [line[:LINE_CHARACTERS] for line in list(lines)[2:] if not line.startswith("@@")]
     return "\n".join(changed) if len(changed) <= MAX_DIFF_LINES else ""
+
+
+class RememberingMutation(MutationOperator):
+    """An operator with a memory, if it is given one: what became of its children is told to the model in the next prompts."""
+
+    _memory: Memory | None = None
+
+    def learn(self, outcomes: Sequence[Outcome]) -> None:
+        """Notes what became of the children, if there is a memory."""
+        if self._memory is not None:
+            self._memory.note(outcomes)
+
+    def state(self) -> dict[str, Any]:
+        """The memory, if there is one."""
+        return {} if self._memory is None else self._memory.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes back what ``state`` gave."""
+        if self._memory is not None:
+            self._memory.restore(state)
+
+    def _told(self) -> str:
+        return "" if self._memory is None else self._memory.text

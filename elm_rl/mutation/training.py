@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.errors import ElmError
@@ -32,6 +30,7 @@ from elm_rl.mutation.examples import (
     mutation_examples,
     write_completion,
 )
+from elm_rl.mutation.hold_out import hold_out
 from elm_rl.mutation.patch import PatchError
 from elm_rl.mutation.trained_format import write_mutation_format
 from elm_rl.mutation.training_options import MutationModelConfig, MutationTrainingConfig
@@ -102,7 +101,7 @@ def _train(
         raise ElmError(
             f"None of the {len(triples)} admitted children can teach a mutation model; let evolution run for longer."
         )
-    train, held_out = _hold_out(kept, config.held_out, config.seed)
+    train, held_out = hold_out(kept, config.held_out, config.seed)
     model, tokenizer = _start(train, config)
     layout = str(config.layout)
     parts: list[list[Example]] = [
@@ -163,21 +162,6 @@ def _expressible(triple: MutationExample, format: str) -> bool:
         return bool(write_completion(triple.parent, triple.child, format))
     except PatchError:
         return False
-
-
-def _hold_out(
-    triples: Sequence[MutationExample], share: float, seed: int
-) -> tuple[list[MutationExample], list[MutationExample]]:
-    """Splits by lineage, because kin are near copies: whole lineages go, the smaller ones first to be tried."""
-    sizes = Counter(triple.lineage for triple in triples)
-    order = np.random.default_rng(seed).permutation(sorted(sizes))
-    chosen: set[str] = set()
-    room = share * len(triples)
-    for lineage in order:
-        if sizes[lineage] <= room:
-            chosen.add(str(lineage))
-            room -= sizes[lineage]
-    return [t for t in triples if t.lineage not in chosen], [t for t in triples if t.lineage in chosen]
 
 
 def _texts(triples: Sequence[MutationExample], format: str) -> list[str]:

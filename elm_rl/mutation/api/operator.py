@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from elm_rl.mutation.api.exchange import ANSWERED, NO_ANSWER, NOTHING, Reply, Re
 from elm_rl.mutation.api.ledger import Ledger, Paid
 from elm_rl.mutation.api.ledger_file import ledger_path, recorded_ledgers
 from elm_rl.mutation.api.options import ServedOptions, read_source
-from elm_rl.mutation.memory import Memory
-from elm_rl.mutation.operator import Child, MutationOperator, Outcome, Parent, draw_message
+from elm_rl.mutation.memory import Memory, RememberingMutation
+from elm_rl.mutation.operator import Child, Parent, draw_message
 from elm_rl.mutation.prompts import chat_messages, patched_text, read_answer
 
 ROOM_TOKENS = 256
@@ -32,7 +32,7 @@ CLOSE_SECONDS = 10.0
 """How long a run that ends waits for the replies under way."""
 
 
-class ServedMutation(MutationOperator):
+class ServedMutation(RememberingMutation):
     """Has a model on an OpenAI-compatible server change programs.
 
     Args:
@@ -140,23 +140,6 @@ class ServedMutation(MutationOperator):
                 self._free.acquire()
             self._free.release(self.options.concurrency)
         self._stopped = None
-
-    def learn(self, outcomes: Sequence[Outcome]) -> None:
-        """Notes what became of the children, if it has a memory."""
-        if self._memory is not None:
-            self._memory.note(outcomes)
-
-    def state(self) -> dict[str, Any]:
-        """The memory, if there is one."""
-        return {} if self._memory is None else self._memory.state()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes back what ``state`` gave."""
-        if self._memory is not None:
-            self._memory.restore(state)
-
-    def _told(self) -> str:
-        return "" if self._memory is None else self._memory.text
 
     def _in_order(
         self, parents: Sequence[Parent], generators: Sequence[np.random.Generator], told: str, closed: threading.Event

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from transformers import PreTrainedModel
 
 from elm_rl.errors import ConfigError, ElmError
@@ -20,6 +18,7 @@ from elm_rl.models.supervised_training import TrainConfig, TrainResult, load_fin
 from elm_rl.mutation.edits.lessons import Lesson, LessonConfig, find_lessons
 from elm_rl.mutation.edits.line_edits import SMALLEST_VOCABULARY, EditCoder, train_edit_tokenizer
 from elm_rl.mutation.edits.questions import LINE_EDITS, encode_answer, encode_question
+from elm_rl.mutation.hold_out import hold_out
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl, write_json
@@ -141,7 +140,7 @@ def _train(
             "There are no children to learn from after iteration "
             f"{config.after_iteration}; let evolution run for longer, or learn from earlier ones."
         )
-    train, held_out = _hold_out(lessons, config.held_out, config.seed)
+    train, held_out = hold_out(lessons, config.held_out, config.seed)
     if config.start is None:
         tokenizer = train_edit_tokenizer(
             dict.fromkeys(lesson.parent for lesson in train), config.vocab_size, context=config.context
@@ -176,21 +175,6 @@ def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bo
             text = tuple(learn_programs and identifier in coder.text for identifier in prompt)
             examples.append(SharedPrompt(tuple(prompt), tuple(map(tuple, answers)), text))
     return examples
-
-
-def _hold_out(lessons: Sequence[Lesson], share: float, seed: int) -> tuple[list[Lesson], list[Lesson]]:
-    """Splits by lineage, because kin are near copies: whole lineages go, the smaller ones first to be tried."""
-    sizes = Counter(lesson.lineage for lesson in lessons)
-    order = np.random.default_rng(seed).permutation(sorted(sizes))
-    chosen: set[str] = set()
-    room = share * len(lessons)
-    for lineage in order:
-        if sizes[lineage] <= room:
-            chosen.add(str(lineage))
-            room -= sizes[lineage]
-    return [each for each in lessons if each.lineage not in chosen], [
-        each for each in lessons if each.lineage in chosen
-    ]
 
 
 def _fingerprint(lessons: Sequence[Lesson]) -> str:
