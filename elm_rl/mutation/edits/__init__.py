@@ -1,8 +1,8 @@
 """A small language model that writes which lines of a program change: the operator, and how it is trained.
 
 `line_edits` has the format and its tokens, `questions` what the model is asked and answers, `grammar` what may follow in an
-answer; `sampling` draws answers and `operator` makes children of them. `lessons` finds in evolution runs what there is to
-learn, and `training` trains a model on it.
+answer, and `scope` which lines fit a program; `sampling` draws answers and `operator` makes children of them. `lessons` finds
+in evolution runs what there is to learn, and `training` trains a model on it.
 """
 
 from __future__ import annotations

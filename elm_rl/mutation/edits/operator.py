@@ -27,9 +27,9 @@ class EditModelOptions:
     """Divides the logits; higher is bolder, and more often invalid. 0 always takes the likeliest token."""
     min_p: float = 0.0
     """Samples from the tokens that are at least this many times as likely as the likeliest one."""
-    attempts: int = 4
-    """How often an answer is asked for until it changes something: a model that has learnt to copy lines copies some unchanged,
-    a quarter of them at temperature 0.5."""
+    attempts: int = 6
+    """How often an answer is asked for until it changes something, with lines that fit: a model that has learnt to copy lines
+    copies some unchanged, a quarter of them at temperature 0.5."""
     verdict: Literal["small_gain", "fair_gain", "large_gain"] = "large_gain"
     """What a child is asked to be: one that raises the QD score of its map by under 2, under 8, or more walker units."""
     max_new_tokens: int = 140
@@ -132,6 +132,8 @@ class EditModelMutation(MutationOperator):
     def _child(self, parent: str, answer: EditAnswer) -> Child:
         if not answer.ended:
             return Child(None, self.name, FUNCTION_MESSAGE, failure=CUT)
+        if answer.broken:
+            return Child(None, self.name, FUNCTION_MESSAGE)
         try:
             message, edits, program = read_answer(self._coder, parent, answer.ids)
         except LineEditError:

@@ -23,8 +23,10 @@ from elm_rl.mutation.edits.questions import Verdict, first_message, read_answer
 from elm_rl.mutation.edits.training import EditModelConfig, train_edit_model
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE, TOO_LONG, Parent, parents_of
+from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.terrains.making import make_terrain
 
-SMALL: dict[str, Any] = {"size": "0.1M", "vocab_size": SMALLEST_VOCABULARY + 100, "context": 512, "held_out": 0.3}
+SMALL: dict[str, Any] = {"size": "0.1M", "vocab_size": SMALLEST_VOCABULARY + 300, "context": 512, "held_out": 0.3}
 MEASURES = {"height": 10.0, "width": 10.0}
 
 
@@ -84,29 +86,40 @@ def test_whatever_follows_the_grammar_can_be_read_and_applied(lessons: list[Less
     coder = EditCoder(train_edit_tokenizer([lesson.parent for lesson in lessons], SMALL["vocab_size"], context=512))
     grammar = EditGrammar(coder, first_message(coder))
     rng = np.random.default_rng(0)
-    numbers = edits = 0
+    edits = 0
+    children = []
     for parent in [load_seed("square"), load_seed("cppn_fixed")] * 60:
         answer = EditAnswer(grammar, parent)
-        while not answer.ended:
+        while not answer.ended and len(answer.ids) < 200:
             allowed = np.flatnonzero(grammar.allowed([answer])[0])
-            stops = [
-                token for token in allowed if token == coder.end or token in coder.marks or grammar.ends_line[token]
-            ]
-            answer.put(int(rng.choice(stops if stops and rng.random() < 0.4 else allowed)))
+            # Whole lines and short edits, or hardly any answer would come to its end.
+            lines = [token for token in allowed if grammar.ends_line[token] or grammar.ends_number[token]]
+            marks = [token for token in allowed if token in coder.marks][: 30 if not answer.low else 2]
+            if coder.end in allowed and rng.random() < 0.5:
+                answer.put(coder.end)
+            else:
+                answer.put(int(rng.choice([*lines, *marks] or allowed)))
+        if answer.broken or not answer.ended:
+            continue
         message, found, child = read_answer(coder, parent, answer.ids)
         assert message in dict(COMMIT_MESSAGES)
         assert child.endswith("\n")
         edits += len(found)
-        numbers += sum("\x01" in line or "\x02" in line for edit in found for line in edit.lines)
-    assert edits > 120
-    assert numbers == 0
+        children.append(child)
+    assert edits > 60
+    assert len(children) > 40
+    assert not any("\x01" in child or "\x02" in child for child in children)
+    with Evaluator(n_jobs=1, duration=0.1) as evaluator:
+        errors = [score.error for score in evaluator.evaluate(children, make_terrain("Flat"))]
+    assert not {error.kind for error in errors if error} & {"unknown_name", "no_make_walker"}
+    assert not any("ndent" in error.message for error in errors if error)
 
 
 def test_children_repeat_and_do_not_depend_on_the_batch(trained: Path) -> None:
     parents = seed_parents("square", "cppn_fixed", "radial", "square")
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    one, many = (EditModelMutation(trained, EditModelOptions(batch_size=size, attempts=2)) for size in (1, 4))
+    one, many = (EditModelMutation(trained, EditModelOptions(batch_size=size, attempts=4)) for size in (1, 4))
     first = many.mutate(parents, np.random.default_rng(1))
     assert any(child.applied for child in first)
     assert torch.equal(before, torch.get_rng_state())
@@ -125,7 +138,8 @@ def test_an_answer_that_changes_nothing_is_asked_for_again(trained: Path, monkey
             answer = EditAnswer(grammar, parent)
             coder = grammar.coder
             copied = len(asked) == 1 and number == 0
-            edit = LineEdit(1, 2, (parent.split("\n")[1] if copied else "    a = 1",))
+            same = parent.split("\n")[1]
+            edit = LineEdit(1, 2, (same,) if copied else (same, "    k = 1"))
             for token in [first_message(coder), *coder.encode_edits(parent, [edit]), coder.end]:
                 answer.put(token)
             answers.append(answer)
