@@ -84,6 +84,7 @@ class EditModelMutation(MutationOperator):
             min_p=self._options.min_p,
             max_new_tokens=self._options.max_new_tokens,
             batch_size=self._options.batch_size,
+            attempts=self._options.attempts,
         )
         self._verdict = Verdict[self._options.verdict.upper()]
 
@@ -114,14 +115,14 @@ class EditModelMutation(MutationOperator):
         children = [Child(None, self.name, FUNCTION_MESSAGE, failure=TOO_LONG) for _ in parents]
         questions = [self._question(parent) for parent in parents]
         open_places = [place for place, question in enumerate(questions) if question is not None]
-        for attempt in range(self._options.attempts):
-            if not open_places:
-                break
-            asked = [(parents[place].program, questions[place] or []) for place in open_places]
-            answers = sample_edits(self._model, self._grammar, asked, self._sampling, seed=(seed, attempt))
-            for place, answer in zip(open_places, answers, strict=True):
-                children[place] = self._child(parents[place].program, answer)
-            open_places = [place for place in open_places if not children[place].applied]
+        asked = [(parents[place].program, questions[place] or []) for place in open_places]
+
+        def usable(number: int, answer: EditAnswer) -> bool:
+            place = open_places[number]
+            children[place] = self._child(parents[place].program, answer)
+            return children[place].applied
+
+        sample_edits(self._model, self._grammar, asked, self._sampling, seed=seed, usable=usable)
         yield from children
 
     def _question(self, parent: Parent) -> list[int] | None:

@@ -5,13 +5,13 @@ A loop of its own beside `elm_rl.models.sampling`, because here every row has to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
@@ -28,6 +28,7 @@ class EditSampling:
     min_p: float
     max_new_tokens: int
     batch_size: int
+    attempts: int
 
 
 @torch.inference_mode()
@@ -37,98 +38,167 @@ def sample_edits(
     questions: Sequence[tuple[str, Sequence[int]]],
     sampling: EditSampling,
     *,
-    seed: tuple[int, ...],
-) -> list[EditAnswer]:
-    """Draws one answer for every question.
+    seed: int,
+    usable: Callable[[int, EditAnswer], bool],
+) -> None:
+    """Draws answers for every question until one is of use, or ``sampling.attempts`` have been drawn.
 
     Args:
         model: A causal language model over the grammar's vocabulary.
         grammar: What may follow.
         questions: Each parent's text, with the ids of the question.
         sampling: How to draw.
-        seed: Seed of all random choices. An answer depends on it and on its place, but not on its neighbours.
-
-    Returns:
-        The answers in order. One that has not ended was cut at ``max_new_tokens``.
+        seed: Seed of all random choices. An answer depends on it, on its place and on the attempt, but not on its neighbours.
+        usable: Is given each answer with its place among the questions, and says whether it is of use. One that has not ended
+            was cut at ``max_new_tokens``.
     """
-    answers = [EditAnswer(grammar, parent) for parent, _ in questions]
     # Questions of about one length read together waste little on padding.
-    order = sorted(range(len(questions)), key=lambda i: len(questions[i][1]))
-    for begin in range(0, len(order), sampling.batch_size):
-        batch = order[begin : begin + sampling.batch_size]
-        draws = np.stack([np.random.default_rng((*seed, i)).random(sampling.max_new_tokens) for i in batch])
-        asked = [list(questions[i][1]) for i in batch]
-        _write(model, grammar, asked, [answers[i] for i in batch], draws, sampling)
-    return answers
+    order = sorted(range(len(questions)), key=lambda place: len(questions[place][1]))
+    rows = deque(_Row(grammar, place, *questions[place], sampling, seed) for place in order)
+    while rows:
+        batch = [rows.popleft() for _ in range(min(sampling.batch_size, len(rows)))]
+        rows.extendleft(_write(model, grammar, batch, sampling, usable, may_leave=bool(rows)))
+
+
+class _Row:
+    """A question with the answer that is being written to it."""
+
+    def __init__(
+        self, grammar: EditGrammar, place: int, parent: str, question: Sequence[int], sampling: EditSampling, seed: int
+    ) -> None:
+        self._grammar = grammar
+        self._parent = parent
+        self._sampling = sampling
+        self._seed = seed
+        self.place = place
+        self.question = question
+        self.attempt = -1
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins the next attempt, with random numbers of its own."""
+        self.attempt += 1
+        draws = np.random.default_rng((self._seed, self.attempt, self.place))
+        self.points = iter(draws.random(self._sampling.max_new_tokens).tolist())  # one for each token that is chosen
+        self.answer = EditAnswer(self._grammar, self._parent)
+        self.unread: list[int] = []  # what the model has yet to read
+        self.read = len(self.question)
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer has ended or is cut."""
+        return self.answer.ended or len(self.answer.ids) >= self._sampling.max_new_tokens
 
 
 def _write(
     model: PreTrainedModel,
     grammar: EditGrammar,
-    questions: list[list[int]],
-    answers: list[EditAnswer],
-    draws: NDArray[np.float64],
+    rows: list[_Row],
     sampling: EditSampling,
-) -> None:
-    """Writes answers side by side; ``draws`` is (answers, tokens) uniform numbers, one for each token that is chosen.
+    usable: Callable[[int, EditAnswer], bool],
+    may_leave: bool,
+) -> list[_Row]:
+    """Writes answers side by side; returns the rows that are left for the next batch, none unless ``may_leave``.
 
     A model reads many tokens at once about as fast as one. So an answer that has lines to read again waits until half of the
     others have some too, and all of them read theirs in one step; in its own column of a step, a row that waits is masked.
+    An attempt that comes to nothing is masked too, and the next one begins behind the question that was read before; once
+    few rows are left it waits for the next batch instead, as a step of few rows takes nearly as long as one of many.
     """
-    rows = list(range(len(answers)))  # those that still write
-    unread = [list(question) for question in questions]  # what the model has yet to read of each
-    read, chosen = [0] * len(answers), [0] * len(answers)
-    mask = torch.zeros((len(rows), 0), dtype=torch.long, device=model.device)
-    cache: Any = None
+    left: list[_Row] = []
+    few = sampling.batch_size // 4 if may_leave else 0
+    reader = _Reader(model)
+    first = reader.read([row.question for row in rows], [0] * len(rows))
+    waiting = {row.place: logits for row, logits in zip(rows, first, strict=True)}  # first logits, for other attempts
+    logits, places = first, list(range(len(rows)))  # of the rows that have read all that there is
     while rows:
-        long = [row for row in rows if len(unread[row]) > 1]
-        going = long if 2 * len(long) >= len(rows) else [row for row in rows if len(unread[row]) == 1]
-        width = max(len(unread[row]) for row in going)
-        if cache is not None:
-            width = min(width, CHUNK)
-        reading = set(going)
-        step = np.zeros((3, len(rows), width), dtype=np.int64)  # ids, mask, positions
+        if places:
+            allowed = torch.from_numpy(grammar.allowed([rows[place].answer for place in places])).to(model.device)
+            points = torch.tensor([next(rows[place].points) for place in places], dtype=torch.float64).to(model.device)
+            tokens = _choose(logits, allowed, points, sampling)
+            for place, token in zip(places, tokens.tolist(), strict=True):
+                rows[place].unread = rows[place].answer.put_with_forced(token)
+        again = []
+        alive = []
         for place, row in enumerate(rows):
-            if row in reading:
-                count = min(len(unread[row]), width)
-                step[0, place, width - count :] = unread[row][:count]
-                unread[row] = unread[row][count:]
-                step[1, place, width - count :] = 1
-                step[2, place, width - count :] = range(read[row], read[row] + count)
-                read[row] += count
-        ids, seen, positions = torch.from_numpy(step).to(model.device)
-        mask = torch.cat([mask, seen], dim=1)
-        result = model(
+            if not row.over:
+                alive.append(place)
+            elif not usable(row.place, row.answer) and row.attempt + 1 < sampling.attempts:
+                row.begin()
+                if len(rows) <= few:
+                    left.append(row)
+                else:
+                    alive.append(place)
+                    again.append(row)
+        if len(alive) < len(rows):
+            reader.keep(alive)
+            rows = [rows[place] for place in alive]
+        if again:
+            fresh = set(map(id, again))
+            places = [place for place, row in enumerate(rows) if id(row) in fresh]
+            reader.forget_answers(places)
+            logits = torch.stack([waiting[row.place] for row in again])
+            continue
+        if not rows:
+            break
+        long = [row for row in rows if len(row.unread) > 1]
+        reading = set(map(id, long if 2 * len(long) >= len(rows) else [row for row in rows if len(row.unread) == 1]))
+        pieces = [row.unread[:CHUNK] if id(row) in reading else [] for row in rows]
+        found = reader.read(pieces, [row.read for row in rows])
+        for row, piece in zip(rows, pieces, strict=True):
+            row.unread = row.unread[len(piece) :]
+            row.read += len(piece)
+        places = [place for place, row in enumerate(rows) if id(row) in reading and not row.unread]
+        logits = found[places]
+    return left
+
+
+class _Reader:
+    """What a model has read of some rows of tokens."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._cache: Any = None
+        self._mask: torch.Tensor | None = None
+        self._questions = 0  # columns of the first piece
+
+    def read(self, pieces: Sequence[Sequence[int]], begin: Sequence[int]) -> torch.Tensor:
+        """Reads a piece of each row, whose first token is number ``begin`` of it; returns the last logits of each.
+
+        Those of a row with an empty piece mean nothing.
+        """
+        width = max(map(len, pieces))
+        step = np.zeros((3, len(pieces), width), dtype=np.int64)  # ids, mask, positions
+        for row, (piece, first) in enumerate(zip(pieces, begin, strict=True)):
+            if piece:
+                step[0, row, width - len(piece) :] = piece
+                step[1, row, width - len(piece) :] = 1
+                step[2, row, width - len(piece) :] = range(first, first + len(piece))
+        ids, seen, positions = torch.from_numpy(step).to(self._model.device)
+        self._questions = self._questions or width
+        self._mask = seen if self._mask is None else torch.cat([self._mask, seen], dim=1)
+        result = self._model(
             input_ids=ids,
-            attention_mask=mask,
+            attention_mask=self._mask,
             position_ids=positions,
-            past_key_values=cache,
+            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        cache = result.past_key_values
-        places = [place for place, row in enumerate(rows) if row in reading and not unread[row]]
-        going = [rows[place] for place in places]
-        if not going:
-            continue
-        allowed = torch.from_numpy(grammar.allowed([answers[row] for row in going])).to(model.device)
-        points = torch.from_numpy(draws[going, [chosen[row] for row in going]]).to(model.device)
-        tokens = _choose(result.logits[places, -1], allowed, points, sampling)
-        for row, token in zip(going, tokens.tolist(), strict=True):
-            chosen[row] += 1
-            unread[row] = answers[row].put_with_forced(token)
-        alive = [
-            place
-            for place, row in enumerate(rows)
-            if not answers[row].ended and len(answers[row].ids) < sampling.max_new_tokens
-        ]
-        if len(alive) < len(rows):
-            if not alive:
-                return
-            kept = torch.tensor(alive, device=model.device)
-            cache.batch_select_indices(kept)
-            mask = mask[kept]
-            rows = [rows[place] for place in alive]
+        self._cache = result.past_key_values
+        logits: torch.Tensor = result.logits[:, -1]
+        return logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Goes on with some rows, in this order."""
+        kept = torch.tensor(rows, dtype=torch.long, device=self._model.device)
+        self._cache.batch_select_indices(kept)
+        self._mask = self._mask[kept] if self._mask is not None else None
+
+    def forget_answers(self, rows: Sequence[int]) -> None:
+        """Has some rows read nothing but their first piece."""
+        if self._mask is not None:
+            self._mask[rows, self._questions :] = 0
 
 
 def _choose(logits: torch.Tensor, allowed: torch.Tensor, points: torch.Tensor, sampling: EditSampling) -> torch.Tensor:
