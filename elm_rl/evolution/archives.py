@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -311,24 +311,6 @@ class ProgramMap:
             return True
         assert self.best is not None
         return fitness > self.best[int(self.archive.index_of_single(measures))]
-
-    def replay(self, records: Iterable[Mapping[str, Any]]) -> bool:
-        """Offers recorded programs, in order.
-
-        Args:
-            records: With ``id``, ``program``, ``fitness`` and the measures by name, as in a run's log of admitted programs.
-
-        Returns:
-            Whether all of them were taken; the first that is not is the last that is offered.
-
-        Raises:
-            KeyError, TypeError, ValueError: a record lacks something, or holds something else than such a number or text.
-        """
-        for record in records:
-            measures = [record[name] for name in self.spec.measures]
-            if self.offer(record["program"], record["fitness"], measures, id=record["id"]) is None:
-                return False
-        return True
 
     def elites(self) -> dict[str, NDArray[Any]]:
         """The elites: ``program``, ``fitness``, ``id`` and ``measures`` in their units, shape (elites, measures)."""

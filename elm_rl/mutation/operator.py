@@ -154,11 +154,6 @@ class MutationOperator(ABC):
         """All of ``children`` at once."""
         return list(self.children(parents, rng))
 
-    def child(self, parent: Parent, rng: np.random.Generator) -> Child:
-        """Makes one child."""
-        (child,) = self.children([parent], rng)
-        return child
-
     def open(self, folder: Path, replay: Path | None = None) -> None:  # noqa: B027 - most operators leave no files
         """Before the first child of a run: where the operator may keep files, and which other run's to read instead of asking.
 

@@ -161,7 +161,7 @@ def test_same_numbers_same_questions_and_children_whatever_arrives_first(server:
     assert [child.prompt for child in third] != [child.prompt for child in first]
     server.behave(echoes)
     one_by_one = operator(server, tmp_path / "d")
-    again = [one_by_one.child(parent, np.random.default_rng(0)) for parent in PARENTS[:1] * 2]
+    again = [one_by_one.mutate([parent], np.random.default_rng(0))[0] for parent in PARENTS[:1] * 2]
     one_by_one.close()
     assert again[0] == again[1]
     assert len(server.bodies) == 1, "the same question with the same numbers is asked once"

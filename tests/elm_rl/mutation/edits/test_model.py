@@ -75,7 +75,7 @@ def test_an_answer_learnt_by_heart_comes_back(tmp_path: Path) -> None:
     )
     train_edit_model([lesson], tmp_path / "model", config)
     operator = EditModelMutation(tmp_path / "model", EditModelOptions(temperature=0))
-    child = operator.child(seed_parents("square")[0], np.random.default_rng(0))
+    (child,) = operator.mutate(seed_parents("square"), np.random.default_rng(0))
     assert child.program == good  # and not the other answer to the same prompt
     assert child.message == SMALL_MESSAGE
     assert "7.5, 2.0" in str(child.diff)

@@ -326,14 +326,14 @@ def test_nothing_deep_is_parsed_be_it_parent_or_other(program: str, monkeypatch:
     rng = np.random.default_rng(0)
     operator = GPBlindMutation(GPBlindOptions(crossover=1.0))
     for parent in (Parent(program), Parent("", others=(Parent(program),))):
-        assert not operator.child(parent, rng).applied
+        assert not operator.mutate([parent], rng)[0].applied
     with pytest.raises(ProgramTextError):
         parse_program(program)
 
 
 def test_another_elite_that_cannot_be_read_costs_no_child() -> None:
     parent = Parent(load_seed("square"), others=(Parent("def ("),))
-    assert GPBlindMutation(GPBlindOptions(crossover=1.0)).child(parent, np.random.default_rng(0)).applied
+    assert GPBlindMutation(GPBlindOptions(crossover=1.0)).mutate([parent], np.random.default_rng(0))[0].applied
 
 
 def test_no_program_raises_whatever_it_is() -> None:
