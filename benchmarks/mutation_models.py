@@ -1,8 +1,8 @@
-"""What share of a model's children are programs, walkers, new ones, and better ones? Any model, on the parents of one run.
+"""What share of a model's children are programs, walkers, new ones, and better ones? Any model, on the parents of some runs.
 
 Usage: ``python -m benchmarks.mutation_models --run runs/laptop/evolution --operator model:MODEL[,OPTION=VALUE...]
-[--operator gp ...] [--children N] [--write]``: operators as ``elm-rl evolve`` takes them. Every one gets the same parents,
-drawn from the elites of the run's maps, and the same random numbers. With SmolLM2-135M a child takes some seconds on a CPU.
+[--operator gp ...] [--children N] [--write NAME]``: operators as ``elm-rl evolve`` takes them. Every one gets the same parents,
+drawn from the elites of each run's maps, and the same random numbers. With SmolLM2-135M a child takes some seconds on a CPU.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from benchmarks.tables import markdown_table, publish
+from benchmarks.tables import markdown_table, publish, wilson_interval
 from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.maps import Maps
 from elm_rl.evolution.state import DESIGNS_FILE, design_key
@@ -68,10 +69,11 @@ class History:
         """Whether the run has evaluated a walker."""
         return key in self._seen
 
-    def offer(self, maps: Maps, parent: Parent, program: str, score: Evaluation) -> bool:
-        """Offers a child to its parent's archive, as the run would have; whether it is taken."""
+    def offer(self, maps: Maps, parent: Parent, program: str, score: Evaluation) -> float | None:
+        """Offers a child to its parent's archive, as the run would have; its gain in QD score, None if it is not taken."""
         measures = self._spec.measure(score)
-        return maps.offer(parent.archive, program, score.fitness, measures, id=len(self._records)) is not None
+        taken = maps.offer(parent.archive, program, score.fitness, measures, id=len(self._records))
+        return None if taken is None else taken.gain
 
 
 def _tuples(value: Any) -> Any:
@@ -90,6 +92,7 @@ class Figures:
         admitted: A map of the run would take it.
         copies: Valid children that are the parent's walker.
         cut: Answers cut at their limit.
+        gain: What the admitted ones add to the QD scores of the maps, walker units.
         seconds: Seconds for all children, without loading the model and without their evaluation.
     """
 
@@ -100,13 +103,26 @@ class Figures:
     admitted: int = 0
     copies: int = 0
     cut: int = 0
+    gain: float = 0.0
     seconds: float = 0.0
 
+    def __iadd__(self, other: Figures) -> Self:
+        """Adds those of another run."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+        return self
+
     def row(self) -> list[str]:
-        """The cells of the table: children, six percentages, seconds a child."""
-        counts = (self.applied, self.valid, self.new, self.admitted, self.copies, self.cut)
-        percents = [f"{100 * count / max(self.proposed, 1):.1f}" for count in counts]
-        return [str(self.proposed), *percents, f"{self.seconds / max(self.proposed, 1):.2f}"]
+        """The cells of the table: children, six percentages, gain and seconds a child."""
+        each = max(self.proposed, 1)
+        percents = [
+            f"{100 * count / each:.1f}"
+            for count in (self.applied, self.valid, self.new, self.admitted, self.copies, self.cut)
+        ]
+        for place, count in ((1, self.valid), (3, self.admitted)):
+            low, high = wilson_interval(count, each)
+            percents[place] += f" ({100 * low:.1f} to {100 * high:.1f})"
+        return [str(self.proposed), *percents, f"{self.gain / each:.2f}", f"{self.seconds / each:.3f}"]
 
 
 def measure(
@@ -145,33 +161,38 @@ def measure(
             continue
         made.add(key)
         figures.new += 1
-        figures.admitted += history.offer(maps, parent, program, score)
+        if (gain := history.offer(maps, parent, program, score)) is not None:
+            figures.admitted += 1
+            figures.gain += gain
     return figures, children
 
 
 def main() -> None:
     """Measures, prints and optionally writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of an evolution run")
+    parser.add_argument("--run", type=Path, required=True, nargs="+", help="folders of evolution runs")
     parser.add_argument("--operator", action="append", required=True, help="as of elm-rl evolve; may be repeated")
-    parser.add_argument("--children", type=int, default=48, help="children of each operator (default 48)")
+    parser.add_argument("--children", type=int, default=48, help="children of each run and operator (default 48)")
     parser.add_argument("--seed", type=int, default=0, help="seed of parents and operators (default 0)")
     parser.add_argument("--show", type=int, default=0, help="print so many children of each operator (default 0)")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/mutation_models.md")
+    parser.add_argument("--write", metavar="NAME", help="write benchmarks/results/NAME.md")
     options = parser.parse_args()
-    history = History(options.run)
-    parents = history.parents(options.children, options.seed)
     rows = []
-    with Evaluator(duration=history.duration) as evaluator:
-        for text in options.operator:
+    histories = [History(run) for run in options.run]
+    for text in options.operator:
+        total = Figures()
+        for history in histories:
+            parents = history.parents(options.children, options.seed)
             (operator,) = make_operators([text], background=False)
-            figures, children = measure(operator, history, parents, evaluator, options.seed)
+            with closing(operator), Evaluator(duration=history.duration) as evaluator:
+                figures, children = measure(operator, history, parents, evaluator, options.seed)
+            total += figures
             for parent, child in list(zip(parents, children, strict=True))[: options.show]:
                 print(f"--- {text}: {child.message} ({child.failure if child.program is None else 'applied'})")
                 print(f"{parent.program}---\n{child.program or child.diff}", flush=True)
-            head, *settings = text.split(",")
-            rows.append([", ".join([Path(head).name, *settings]), *figures.row()])
-            print(rows[-1], flush=True)
+        head, *settings = text.split(",")
+        rows.append([", ".join([Path(head).name, *settings]), *total.row()])
+        print(rows[-1], flush=True)
     header = [
         "operator",
         "children",
@@ -181,15 +202,18 @@ def main() -> None:
         "admitted %",
         "copies %",
         "cut %",
+        "gain a child",
         "seconds a child",
     ]
+    elites = ", ".join(f"{len(history.elites):,}" for history in histories)
     body = (
-        f"Parents: {options.children} of the {len(history.elites):,} elites of one run, the same for every operator; seed "
-        f"{options.seed}. Applied: a program came out; valid: it built a walker; new: neither the run nor the operator had "
-        "made that walker; admitted: a map of the run would take it; copies: the parent's own walker again; cut: the "
-        "answer was cut at its limit.\n\n" + markdown_table(header, rows)
+        f"Parents: {options.children} elites of each of {len(histories)} runs, which have {elites}; the same for every "
+        f"operator; seed {options.seed}. Applied: a program came out; valid: it built a walker; new: neither the run nor the "
+        "operator had made that walker; admitted: a map of the run would take it; copies: the parent's own walker again; cut: "
+        "the answer was cut at its limit; gain: what the admitted ones add to the QD scores of the maps, in walker units. In "
+        "brackets 95% intervals (Wilson's).\n\n" + markdown_table(header, rows)
     )
-    publish("mutation_models", "What are the children of a model?", body, options.write)
+    publish(options.write or "mutation_models", "What are the children of a model?", body, options.write is not None)
 
 
 if __name__ == "__main__":

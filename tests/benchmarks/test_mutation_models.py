@@ -52,7 +52,10 @@ def test_children_are_counted_as_the_run_would_have(run: Path) -> None:
     # A copy, a failure, an answer cut, and twice the same new walker in a niche that was empty.
     assert (figures.proposed, figures.applied, figures.valid, figures.new, figures.admitted) == (5, 4, 3, 1, 1)
     assert (figures.copies, figures.cut) == (1, 1)
-    assert figures.row()[:3] == ["5", "80.0", "60.0"]
+    assert figures.gain > 0
+    assert figures.row()[:3] == ["5", "80.0", "60.0 (23.1 to 88.2)"]
+    figures += figures
+    assert figures.row()[:2] == ["10", "80.0"]
 
 
 def test_the_same_seed_draws_the_same_elites(run: Path) -> None:
