@@ -30,6 +30,8 @@ _PARAMETER = re.compile(r"(?:^|,)\s*\**\s*([^\W\d]\w*)")
 _IMPORT = re.compile(r"(?:from\s+\S+\s+)?import\s+(.*)")
 _WORD = re.compile(r"[^\W\d]\w*")
 _KEYWORDS = frozenset(keyword.kwlist)
+_LONGEST = 1_000
+"""Characters of a line beyond which it is not read: on some texts the expressions above take time with the square of it."""
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -218,6 +220,8 @@ def _balanced(text: str) -> bool:
 
 @lru_cache(maxsize=20_000)
 def _whole(line: str) -> bool:
-    """Whether no statement goes on in the next line."""
+    """Whether no statement goes on in the next line, and the line is not too long to be read."""
+    if len(line) > _LONGEST:
+        return False
     text = _STRING.sub("''", line).split("#", 1)[0].rstrip()
     return '"""' not in line and "'''" not in line and not text.endswith("\\") and _balanced(text)
