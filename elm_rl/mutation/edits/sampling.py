@@ -5,14 +5,16 @@ A loop of its own beside `elm_rl.models.sampling`, because here every row has to
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from transformers import PreTrainedModel
 
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
@@ -32,7 +34,6 @@ class EditSampling:
     attempts: int
 
 
-@torch.inference_mode()
 def sample_edits(
     model: PreTrainedModel,
     grammar: EditGrammar,
@@ -53,13 +54,20 @@ def sample_edits(
         usable: Is given each answer with its place among the questions, and says whether it is of use. One that has not ended
             was cut at ``max_new_tokens``.
     """
-    with _one_thread():
-        _write_all(model, grammar, questions, sampling, seed, usable)
+    # Questions of about one length read together waste little on padding. How they are parted does not depend on the machine,
+    # because in other company a row's figures may differ in their last bits.
+    order = sorted(range(len(questions)), key=lambda place: len(questions[place][1]))
+    parts = np.array_split(np.array(order, dtype=int), max(1, math.ceil(len(order) / sampling.batch_size)))
+    batches = [[_Row(grammar, place, questions[place], sampling, seed) for place in part.tolist()] for part in parts]
+    batches.reverse()  # the longest first
+    with _one_thread(), ThreadPoolExecutor(cpu_count()) as threads:
+        for _ in threads.map(lambda rows: _write(model, grammar, rows, sampling, usable), batches):
+            pass
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Has torch compute in this thread alone: steps this small gain little from more, and walkers are evaluated meanwhile.
+    """Has torch compute each step in one thread: so small a step gains little from more.
 
     On a busy machine of two cores, two threads took 1.8 times as long.
     """
@@ -71,34 +79,17 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _write_all(
-    model: PreTrainedModel,
-    grammar: EditGrammar,
-    questions: Sequence[tuple[str, Sequence[int]]],
-    sampling: EditSampling,
-    seed: int,
-    usable: Callable[[int, EditAnswer], bool],
-) -> None:
-    # Questions of about one length read together waste little on padding.
-    order = sorted(range(len(questions)), key=lambda place: len(questions[place][1]))
-    rows = deque(_Row(grammar, place, *questions[place], sampling, seed) for place in order)
-    while rows:
-        batch = [rows.popleft() for _ in range(min(sampling.batch_size, len(rows)))]
-        rows.extendleft(_write(model, grammar, batch, sampling, usable, may_leave=bool(rows)))
-
-
 class _Row:
     """A question with the answer that is being written to it."""
 
     def __init__(
-        self, grammar: EditGrammar, place: int, parent: str, question: Sequence[int], sampling: EditSampling, seed: int
+        self, grammar: EditGrammar, place: int, asked: tuple[str, Sequence[int]], sampling: EditSampling, seed: int
     ) -> None:
         self._grammar = grammar
-        self._parent = parent
+        self._parent, self.question = asked
         self._sampling = sampling
         self._seed = seed
         self.place = place
-        self.question = question
         self.attempt = -1
         self.begin()
 
@@ -117,23 +108,22 @@ class _Row:
         return self.answer.ended or len(self.answer.ids) >= self._sampling.max_new_tokens
 
 
+@torch.inference_mode()
 def _write(
     model: PreTrainedModel,
     grammar: EditGrammar,
     rows: list[_Row],
     sampling: EditSampling,
     usable: Callable[[int, EditAnswer], bool],
-    may_leave: bool,
-) -> list[_Row]:
-    """Writes answers side by side; returns the rows that are left for the next batch, none unless ``may_leave``.
+) -> None:
+    """Writes answers side by side.
 
     A model reads many tokens at once about as fast as one. So an answer that has lines to read again waits until half of the
     others have some too, and all of them read theirs in one step; in its own column of a step, a row that waits is masked.
-    An attempt that comes to nothing is masked too, and the next one begins behind the question that was read before; once
-    few rows are left it waits for the next batch instead, as a step of few rows takes nearly as long as one of many.
+    An attempt that comes to nothing is masked too, and the next one begins behind the question that was read before.
     """
-    left: list[_Row] = []
-    few = sampling.batch_size // 4 if may_leave else 0
+    if not rows:
+        return
     reader = _Reader(model)
     first = reader.read([row.question for row in rows], [0] * len(rows))
     waiting = {row.place: logits for row, logits in zip(rows, first, strict=True)}  # first logits, for other attempts
@@ -152,11 +142,8 @@ def _write(
                 alive.append(place)
             elif not usable(row.place, row.answer) and row.attempt + 1 < sampling.attempts:
                 row.begin()
-                if len(rows) <= few:
-                    left.append(row)
-                else:
-                    alive.append(place)
-                    again.append(row)
+                alive.append(place)
+                again.append(row)
         if len(alive) < len(rows):
             reader.keep(alive)
             rows = [rows[place] for place in alive]
@@ -167,7 +154,7 @@ def _write(
             logits = torch.stack([waiting[row.place] for row in again])
             continue
         if not rows:
-            break
+            return
         long = [row for row in rows if len(row.unread) > 1]
         reading = set(map(id, long if 2 * len(long) >= len(rows) else [row for row in rows if len(row.unread) == 1]))
         pieces = [row.unread[:CHUNK] if id(row) in reading else [] for row in rows]
@@ -177,7 +164,6 @@ def _write(
             row.read += len(piece)
         places = [place for place, row in enumerate(rows) if id(row) in reading and not row.unread]
         logits = found[places]
-    return left
 
 
 class _Reader:
