@@ -38,7 +38,7 @@ STAGES: dict[str, Stage] = {
         "elm_rl.mutation.edits.training",
         "EditTrainingConfig",
         "run_edit_training",
-        "Trains a small model of line edits, the operator edits:FOLDER, on the children of evolution runs.",
+        "Trains a small model of line edits, such as the built-in operator, on the children of evolution runs.",
         "elm-rl edit-model --evolution runs/evolution --out runs/edits",
     ),
     "operators": Stage(

@@ -22,7 +22,7 @@ MAY_CHANGE = (
     "max_evaluations", "max_seconds", "target_qd", "target_best",
 )  # fmt: skip
 
-DEFAULT_OPERATORS = ("gp",)
+DEFAULT_OPERATORS = ("gp", "builtin")
 """What mutates where nothing else is said."""
 
 
@@ -56,8 +56,8 @@ class EvolveConfig:
     rounds: int = 0
     """So many times, after equal parts of the iterations, train a model of line edits anew on all children of the run. It
     joins the other operators, in the place of the round's before it."""
-    round_start: str = "scratch"
-    """What each round's training begins from: scratch, or the folder of another model of line edits."""
+    round_start: str = "builtin"
+    """What each round's training begins from: builtin, the folder of another model of line edits, or scratch."""
     round_steps: int = 1000
     """Training steps of each round."""
     shares: tuple[float, ...] = ()

@@ -54,6 +54,12 @@ KINDS: dict[str, Kind] = {
         "Genetic programming with edits that know what joints and muscles are.",
         background=True,
     ),
+    "builtin": Kind(
+        "elm_rl.mutation.edits.builtin",
+        "BuiltinMutation",
+        "The small language model that comes with this package, trained on the history of evolution runs.",
+        options="EditModelOptions",
+    ),
     "gp-blind": Kind(
         "elm_rl.mutation.gp_blind.operator",
         "GPBlindMutation",

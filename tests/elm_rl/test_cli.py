@@ -120,7 +120,10 @@ def test_a_missing_file_is_one_sentence(capsys, tmp_path, monkeypatch, stage, fl
     assert list(tmp_path.iterdir()) == []
 
 
-EVOLVE = ("evolve", "--seeds", "square", "--iterations", "2", "--batch-size", "4", "--duration", "0.5", "--no-progress")
+EVOLVE = (
+    "evolve", "--operators", "gp", "--seeds", "square", "--iterations", "2", "--batch-size", "4", "--duration", "0.5",
+    "--no-progress",
+)  # fmt: skip
 
 
 def test_corrupt_checkpoints_are_one_sentence_and_nothing_is_lost(capsys, tmp_path):
@@ -151,6 +154,8 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(tmp_path):
     out = tmp_path / "run"
     flags = [
         "evolve",
+        "--operators",
+        "gp",
         "--seeds",
         "square",
         "--batch-size",

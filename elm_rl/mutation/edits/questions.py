@@ -2,8 +2,10 @@
 
 A question is ``<bos> notes program <sep> verdict``: notes of how far the parent walks and how large it is, its marked lines,
 and the verdict that its child is to get. The answer is ``message edits <eos>``: the model itself chooses which of the commit
-messages its change goes by. Outcomes make failures worth learning from: a model that has read what becomes of bad changes is
-asked for good ones, as in decision transformers (Chen et al. 2021) and, with programs, SOAR (Pourcel et al. 2025).
+messages its change goes by. Being asked for a verdict is what decision transformers do (Chen et al. 2021).
+
+Failures are learnt from too: behind a question that asks for no verdict (``open``), the answer is followed by the verdict on
+it. So the model also judges: of several answers it tells which is most likely to be admitted.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from pathlib import Path
 
 from elm_rl.mutation.edits.line_edits import EditCoder, LineEdit, LineEditError, apply_edits, make_edits
 from elm_rl.mutation.operator import COMMIT_MESSAGES
+from elm_rl.runs.run_directory import read_json, write_json
 
+MUTATION_FILE = "mutation.json"
+"""Beside a model: what it was taught."""
 LINE_EDITS = "line_edits"
-"""Name of the format, as ``mutation.json`` beside a model says it."""
+"""Name of the format, in that file."""
 
 GAINS = (2.0, 8.0)
 """Where a small gain ends and where a large one begins, in walker units of distance. Of the children that enter maps 15,000
@@ -42,7 +48,7 @@ class Verdict(IntEnum):
 
 
 # Where each kind of note begins among the notes of the vocabulary.
-_VERDICTS, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 8, 12, 24, 36
+_VERDICTS, _OPEN, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 6, 8, 12, 24, 36
 _BANDS = 11  # the last note of the vocabulary is taken
 _HEIGHT_STEP, _WIDTH_STEP = 2.0, 2.5  # walker units; the bins of the default map
 _MESSAGE_ORDER = tuple(message for message, _ in COMMIT_MESSAGES)
@@ -53,17 +59,14 @@ def verdict_of_gain(gain: float) -> Verdict:
     return Verdict.REFUSED if gain <= 0 else Verdict(Verdict.SMALL_GAIN + bisect_right(GAINS, gain))
 
 
-def encode_question(
-    coder: EditCoder, program: str, fitness: float, measures: Mapping[str, float], verdict: Verdict
-) -> list[int] | None:
-    """The ids of a question; None where the program is too long for the vocabulary's marks, or no program's text.
+def encode_question(coder: EditCoder, program: str, fitness: float, measures: Mapping[str, float]) -> list[int] | None:
+    """The ids of a question, without the verdict; None where the program is too long for the marks, or no program's text.
 
     Args:
         coder: Program text as ids.
         program: The parent's text.
         fitness: How far it walks, walker units.
         measures: Its height and width among others; what is missing is not noted.
-        verdict: What its child is to become.
     """
     lines = coder.encode_program(program)
     if lines is None:
@@ -72,12 +75,17 @@ def encode_question(
     for name, first, step in (("height", _HEIGHT, _HEIGHT_STEP), ("width", _WIDTH, _WIDTH_STEP)):
         if name in measures:
             notes.append(first + _band(measures[name] / step))
-    return [coder.begin, *map(coder.note, notes), *lines, coder.separator, verdict_token(coder, verdict)]
+    return [coder.begin, *map(coder.note, notes), *lines, coder.separator]
 
 
 def verdict_token(coder: EditCoder, verdict: Verdict) -> int:
-    """The token that asks for a child with a verdict."""
+    """The token of a verdict: behind a question it asks for such a child, behind an answer it says what became of it."""
     return coder.note(_VERDICTS + verdict)
+
+
+def open_token(coder: EditCoder) -> int:
+    """The token that stands behind a question in a verdict's place, where the verdict is yet to be told."""
+    return coder.note(_OPEN)
 
 
 def first_message(coder: EditCoder) -> int:
@@ -104,6 +112,18 @@ def read_answer(coder: EditCoder, parent: str, ids: Sequence[int]) -> tuple[str,
         raise LineEditError("Expected a message first.")
     edits = coder.decode_edits(ids[1:])
     return _MESSAGE_ORDER[number], edits, apply_edits(parent, edits)
+
+
+def write_taught(folder: Path) -> None:
+    """Records beside a model that it was taught to write line edits and to judge them."""
+    write_json(folder / MUTATION_FILE, {"format": LINE_EDITS, "judges": True})
+
+
+def taught_to_judge(folder: Path) -> bool:
+    """Whether the model of a folder was taught to judge answers; early ones were not."""
+    path = folder / MUTATION_FILE
+    taught = read_json(path) if path.is_file() else {}
+    return isinstance(taught, dict) and taught.get("judges") is True
 
 
 def _band(value: float) -> int:

@@ -1,4 +1,4 @@
-"""Samples answers of line edits, many side by side, each with random numbers of its own and within the grammar.
+"""Samples answers of line edits, many side by side, each with random numbers of its own, within the grammar; and judges them.
 
 A loop of its own beside `elm_rl.models.sampling`, because here every row has tokens that may not follow and tokens that must.
 """
@@ -9,8 +9,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from joblib import cpu_count
 from transformers import PreTrainedModel
 
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
+from elm_rl.mutation.edits.line_edits import EditCoder
+from elm_rl.mutation.edits.questions import Verdict, open_token, verdict_token
 
 CHUNK = 16
 """Most tokens that a row reads in one step after the question: rows have few or many to read, and the few wait for the many."""
@@ -31,7 +34,21 @@ class EditSampling:
     min_p: float
     max_new_tokens: int
     batch_size: int
+    candidates: int
     attempts: int
+    verdict: Verdict
+
+
+class Candidate(NamedTuple):
+    """An answer of use.
+
+    Attributes:
+        answer: It.
+        promise: How likely it is to be admitted, as the model judges; 0 where it was not asked.
+    """
+
+    answer: EditAnswer
+    promise: float
 
 
 def sample_edits(
@@ -42,27 +59,35 @@ def sample_edits(
     *,
     seed: int,
     usable: Callable[[int, EditAnswer], bool],
-) -> None:
-    """Draws answers for every question until one is of use, or ``sampling.attempts`` have been drawn.
+) -> list[list[Candidate]]:
+    """Draws answers to every question, several to each, and judges them.
 
     Args:
         model: A causal language model over the grammar's vocabulary.
         grammar: What may follow.
         questions: Each parent's text, with the ids of the question.
         sampling: How to draw.
-        seed: Seed of all random choices. An answer depends on it, on its place and on the attempt, but not on its neighbours.
-        usable: Is given each answer with its place among the questions, and says whether it is of use. One that has not ended
-            was cut at ``max_new_tokens``.
+        seed: Seed of all random choices. An answer depends on it, on its place, its number there and the attempt, but not on
+            its neighbours.
+        usable: Is given each answer with its place among the questions, and says whether it is of use; if not, another is
+            drawn, until ``sampling.attempts`` have been. One that has not ended was cut at ``max_new_tokens``.
+
+    Returns:
+        For each question the answers of use, in order.
     """
     # Questions of about one length read together waste little on padding. How they are parted does not depend on the machine,
     # because in other company a row's figures may differ in their last bits.
     order = sorted(range(len(questions)), key=lambda place: len(questions[place][1]))
-    parts = np.array_split(np.array(order, dtype=int), max(1, math.ceil(len(order) / sampling.batch_size)))
-    batches = [[_Row(grammar, place, questions[place], sampling, seed) for place in part.tolist()] for part in parts]
+    rows = len(order) * sampling.candidates
+    parts = np.array_split(np.array(order, dtype=int), max(1, math.ceil(rows / sampling.batch_size)))
+    batches = [[_Question(place, *questions[place]) for place in part.tolist()] for part in parts if len(part)]
     batches.reverse()  # the longest first
+    found: list[list[Candidate]] = [[] for _ in questions]
     with _one_thread(), ThreadPoolExecutor(cpu_count()) as threads:
-        for _ in threads.map(lambda rows: _write(model, grammar, rows, sampling, usable), batches):
-            pass
+        for rows_of_batch in threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, usable), batches):
+            for row in rows_of_batch:
+                found[row.question.place].append(Candidate(row.answer, row.promise))
+    return found
 
 
 @contextmanager
@@ -79,79 +104,121 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+class _Question(NamedTuple):
+    """A parent that is asked about: its place, its text, and the ids of the question."""
+
+    place: int
+    parent: str
+    ids: Sequence[int]
+
+
 class _Row:
-    """A question with the answer that is being written to it."""
+    """A question with an answer that is being written to it."""
 
     def __init__(
-        self, grammar: EditGrammar, place: int, asked: tuple[str, Sequence[int]], sampling: EditSampling, seed: int
+        self, grammar: EditGrammar, question: _Question, number: int, sampling: EditSampling, seed: int
     ) -> None:
+        self.question = question
         self._grammar = grammar
-        self._parent, self.question = asked
-        self._sampling = sampling
-        self._seed = seed
-        self.place = place
+        self._longest = sampling.max_new_tokens
+        self._seed = (seed, question.place, number)
         self.attempt = -1
+        self.usable = False
+        self.promise = 0.0
         self.begin()
 
     def begin(self) -> None:
         """Begins the next attempt, with random numbers of its own."""
         self.attempt += 1
-        draws = np.random.default_rng((self._seed, self.attempt, self.place))
-        self.points = iter(draws.random(self._sampling.max_new_tokens).tolist())  # one for each token that is chosen
-        self.answer = EditAnswer(self._grammar, self._parent)
+        draws = np.random.default_rng((*self._seed, self.attempt))
+        self.points = iter(draws.random(self._longest).tolist())  # one for each token that is chosen
+        self.answer = EditAnswer(self._grammar, self.question.parent)
         self.unread: list[int] = []  # what the model has yet to read
-        self.read = len(self.question)
+        self.read = len(self.question.ids) + 1
 
     @property
     def over(self) -> bool:
         """Whether the answer has ended or is cut."""
-        return self.answer.ended or len(self.answer.ids) >= self._sampling.max_new_tokens
+        return self.answer.ended or len(self.answer.ids) >= self._longest
 
 
 @torch.inference_mode()
-def _write(
+def _answer(
     model: PreTrainedModel,
     grammar: EditGrammar,
-    rows: list[_Row],
+    questions: Sequence[_Question],
+    sampling: EditSampling,
+    seed: int,
+    usable: Callable[[int, EditAnswer], bool],
+) -> list[_Row]:
+    """Writes answers to some questions side by side and judges them; returns those of use."""
+    coder = grammar.coder
+    reader = _Reader(model)
+    reader.read([question.ids for question in questions], [0] * len(questions))
+    judge = reader.copy()
+    first = reader.read(
+        [[verdict_token(coder, sampling.verdict)] for _ in questions], [len(each.ids) for each in questions]
+    )
+    rows = [
+        _Row(grammar, question, number, sampling, seed)
+        for question in questions
+        for number in range(sampling.candidates)
+    ]
+    owners = [number for number in range(len(questions)) for _ in range(sampling.candidates)]
+    reader.keep(owners)
+    _write(reader, grammar, rows, first[owners], sampling, usable)
+    kept = [(owner, row) for owner, row in zip(owners, rows, strict=True) if row.usable]
+    if sampling.candidates > 1 and kept:
+        judge.keep([owner for owner, _ in kept])
+        promises = _judge(judge, coder, [len(row.question.ids) for _, row in kept], [row.answer.ids for _, row in kept])
+        for (_, row), promise in zip(kept, promises, strict=True):
+            row.promise = promise
+    return [row for _, row in kept]
+
+
+def _write(
+    reader: _Reader,
+    grammar: EditGrammar,
+    rows: Sequence[_Row],
+    first: torch.Tensor,
     sampling: EditSampling,
     usable: Callable[[int, EditAnswer], bool],
 ) -> None:
-    """Writes answers side by side.
+    """Writes answers side by side; ``first`` are the logits of their first tokens.
 
     A model reads many tokens at once about as fast as one. So an answer that has lines to read again waits until half of the
     others have some too, and all of them read theirs in one step; in its own column of a step, a row that waits is masked.
     An attempt that comes to nothing is masked too, and the next one begins behind the question that was read before.
     """
-    if not rows:
-        return
-    reader = _Reader(model)
-    first = reader.read([row.question for row in rows], [0] * len(rows))
-    waiting = {row.place: logits for row, logits in zip(rows, first, strict=True)}  # first logits, for other attempts
+    asked = reader.columns
+    waiting = {id(row): logits for row, logits in zip(rows, first, strict=True)}  # for other attempts
+    rows = list(rows)
     logits, places = first, list(range(len(rows)))  # of the rows that have read all that there is
     while rows:
         if places:
-            allowed = torch.from_numpy(grammar.allowed([rows[place].answer for place in places])).to(model.device)
-            points = torch.tensor([next(rows[place].points) for place in places], dtype=torch.float64).to(model.device)
+            allowed = torch.from_numpy(grammar.allowed([rows[place].answer for place in places])).to(logits.device)
+            points = torch.tensor([next(rows[place].points) for place in places], dtype=torch.float64).to(logits.device)
             tokens = _choose(logits, allowed, points, sampling)
             for place, token in zip(places, tokens.tolist(), strict=True):
                 rows[place].unread = rows[place].answer.put_with_forced(token)
         again = []
         alive = []
         for place, row in enumerate(rows):
-            if not row.over:
-                alive.append(place)
-            elif not usable(row.place, row.answer) and row.attempt + 1 < sampling.attempts:
+            if row.over:
+                row.usable = usable(row.question.place, row.answer)
+                if row.usable or row.attempt + 1 >= sampling.attempts:
+                    continue
                 row.begin()
-                alive.append(place)
                 again.append(row)
+            alive.append(place)
         if len(alive) < len(rows):
             reader.keep(alive)
             rows = [rows[place] for place in alive]
         if again:
             fresh = set(map(id, again))
             places = [place for place, row in enumerate(rows) if id(row) in fresh]
-            reader.forget_answers(places)
-            logits = torch.stack([waiting[row.place] for row in again])
+            reader.forget(places, asked)
+            logits = torch.stack([waiting[id(row)] for row in again])
             continue
         if not rows:
             return
@@ -166,6 +233,43 @@ def _write(
         logits = found[places]
 
 
+@torch.inference_mode()
+def judge_answers(
+    model: PreTrainedModel, coder: EditCoder, answered: Sequence[tuple[Sequence[int], EditAnswer]]
+) -> list[float]:
+    """How likely answers are to be admitted, as a model judges that was trained on what became of others.
+
+    Args:
+        model: A causal language model over the coder's vocabulary.
+        coder: The vocabulary.
+        answered: The ids of each question, with the answer to it.
+    """
+    reader = _Reader(model)
+    reader.read([ids for ids, _ in answered], [0] * len(answered))
+    return _judge(reader, coder, [len(ids) for ids, _ in answered], [answer.ids for _, answer in answered])
+
+
+def _judge(reader: _Reader, coder: EditCoder, read: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
+    """The same, where ``reader`` has read the question of each answer, of so many tokens."""
+    verdicts = [verdict_token(coder, verdict) for verdict in Verdict]
+    unread = [[open_token(coder), *ids, coder.end] for ids in answers]
+    begin = list(read)
+    promises = [0.0] * len(answers)
+    left = list(range(len(answers)))
+    while left:
+        logits = reader.read([unread[row][:CHUNK] for row in left], [begin[row] for row in left])
+        odds = torch.softmax(logits[:, verdicts].double(), dim=-1)[:, Verdict.SMALL_GAIN :].sum(dim=-1).tolist()
+        for place, row in enumerate(left):
+            unread[row] = unread[row][CHUNK:]
+            begin[row] += CHUNK
+            promises[row] = odds[place]  # what stands behind the last piece stays
+        places = [place for place, row in enumerate(left) if unread[row]]
+        if len(places) < len(left):
+            reader.keep(places)
+            left = [left[place] for place in places]
+    return promises
+
+
 class _Reader:
     """What a model has read of some rows of tokens."""
 
@@ -173,7 +277,6 @@ class _Reader:
         self._model = model
         self._cache: Any = None
         self._mask: torch.Tensor | None = None
-        self._questions = 0  # columns of the first piece
 
     def read(self, pieces: Sequence[Sequence[int]], begin: Sequence[int]) -> torch.Tensor:
         """Reads a piece of each row, whose first token is number ``begin`` of it; returns the last logits of each.
@@ -188,7 +291,6 @@ class _Reader:
                 step[1, row, width - len(piece) :] = 1
                 step[2, row, width - len(piece) :] = range(first, first + len(piece))
         ids, seen, positions = torch.from_numpy(step).to(self._model.device)
-        self._questions = self._questions or width
         self._mask = seen if self._mask is None else torch.cat([self._mask, seen], dim=1)
         result = self._model(
             input_ids=ids,
@@ -208,10 +310,21 @@ class _Reader:
         self._cache.batch_select_indices(kept)
         self._mask = self._mask[kept] if self._mask is not None else None
 
-    def forget_answers(self, rows: Sequence[int]) -> None:
-        """Has some rows read nothing but their first piece."""
+    @property
+    def columns(self) -> int:
+        """How wide it is: the steps of all pieces together."""
+        return 0 if self._mask is None else self._mask.shape[1]
+
+    def forget(self, rows: Sequence[int], columns: int) -> None:
+        """Has some rows read nothing but what they read when it was so many columns wide."""
         if self._mask is not None:
-            self._mask[rows, self._questions :] = 0
+            self._mask[rows, columns:] = 0
+
+    def copy(self) -> _Reader:
+        """Another one that has read the same."""
+        other = _Reader(self._model)
+        other._cache, other._mask = deepcopy(self._cache), self._mask
+        return other
 
 
 def _choose(logits: torch.Tensor, allowed: torch.Tensor, points: torch.Tensor, sampling: EditSampling) -> torch.Tensor:

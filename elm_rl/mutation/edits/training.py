@@ -15,16 +15,22 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.language_model import MODEL_SIZES, load_language_model, make_model
 from elm_rl.models.packed_examples import SharedPrompt
 from elm_rl.models.supervised_training import TrainConfig, TrainResult, load_finished, train_causal_lm
+from elm_rl.mutation.edits.builtin import BUILTIN_MODEL
 from elm_rl.mutation.edits.lessons import Lesson, LessonConfig, find_lessons
 from elm_rl.mutation.edits.line_edits import SMALLEST_VOCABULARY, EditCoder, train_edit_tokenizer
-from elm_rl.mutation.edits.questions import LINE_EDITS, encode_answer, encode_question
+from elm_rl.mutation.edits.questions import (
+    Verdict,
+    encode_answer,
+    encode_question,
+    open_token,
+    verdict_token,
+    write_taught,
+)
 from elm_rl.mutation.hold_out import hold_out
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl, write_json
+from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl
 from elm_rl.runs.run_lock import run_lock
-
-MUTATION_FILE = "mutation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +38,8 @@ class EditModelConfig(LessonConfig, TrainConfig):
     """How a model of line edits is built and trained."""
 
     start: str | None = None
-    """The folder of another model of line edits to go on from, with its tokenizer. Left out, tokenizer and model begin from
-    nothing."""
+    """Another model of line edits to go on from, with its tokenizer: a folder, or ``builtin``. Left out, tokenizer and model
+    begin from nothing."""
     size: str = "1M"
     """Size of a model that begins from nothing: 0.1M, 1M, 2M, 5M or 21M parameters."""
     vocab_size: int = 2048
@@ -147,29 +153,37 @@ def _train(
         )
         model: PreTrainedModel = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
     else:
-        model, tokenizer = load_language_model(config.start, dtype="float32")
+        model, tokenizer = load_language_model(start_folder(config.start), dtype="float32")
     coder = EditCoder(tokenizer)
     learnt = _examples(coder, train, learn_programs=config.learn_programs)
     tested = _examples(coder, held_out, learn_programs=False)
     with explained_disk_errors(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
     # Before the training, which marks the folder as finished when it ends.
-    write_json(output_dir / MUTATION_FILE, {"format": LINE_EDITS})
+    write_taught(output_dir)
     return train_causal_lm(model, tokenizer, learnt, output_dir, config, held_out=tested, settings=settings)
 
 
+def start_folder(start: str) -> Path:
+    """The folder of a model to go on from."""
+    return BUILTIN_MODEL if start == "builtin" else Path(start)
+
+
 def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bool) -> list[SharedPrompt]:
-    """Each lesson as one prompt with an answer for each of its changes."""
+    """Each lesson as one prompt with its changes: all of them to be judged, and those that were admitted to be written."""
     examples = []
     for lesson in lessons:
+        prompt = encode_question(coder, lesson.parent, lesson.fitness, lesson.measures)
+        if prompt is None:
+            continue
         answers: list[list[int]] = []
-        prompt: list[int] = []
         for answer in lesson.answers:
-            question = encode_question(coder, lesson.parent, lesson.fitness, lesson.measures, answer.verdict)
             ids = encode_answer(coder, lesson.parent, answer.child, answer.message)
-            if question is not None and ids is not None:
-                prompt = question[:-1]
-                answers.append([question[-1], *ids])
+            if ids is not None:
+                token = verdict_token(coder, answer.verdict)
+                answers.append([open_token(coder), *ids, token])
+                if answer.verdict > Verdict.REFUSED:
+                    answers.append([token, *ids])
         if answers:
             # Marks come in order and notes are what is told, so that there is nothing to learn in them.
             text = tuple(learn_programs and identifier in coder.text for identifier in prompt)

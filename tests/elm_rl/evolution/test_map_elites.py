@@ -27,7 +27,8 @@ RECORD_KEYS += ["fitness", "height", "width", "mass", "niche", "root"]
 
 
 def config_of(out: Path, **settings: Any) -> EvolveConfig:
-    return EvolveConfig(out=out, **{"iterations": 6, "batch_size": 16, "duration": 2.0, "progress": False, **settings})
+    default = {"operators": ("gp",), "iterations": 6, "batch_size": 16, "duration": 2.0, "progress": False}
+    return EvolveConfig(out=out, **{**default, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -362,8 +363,8 @@ def test_record_of_another_version_is_refused(tmp_path: Path) -> None:
         ({"seed": -1}, r"seed is -1"),
         ({"duration": float("nan")}, r"duration is nan; expected more than 0 simulated seconds"),
         ({"n_jobs": 0}, r"n_jobs is 0; expected -1 \(one a core\) or 1 or more"),
-        ({"shares": (1.0, 2.0)}, r"shares is \[1.0, 2.0\]; expected one number above 0 for each of the 1"),
-        ({"shares": (0.0,)}, r"shares is \[0.0\]"),
+        ({"shares": (1.0, 2.0, 1.0)}, r"shares is \[1.0, 2.0, 1.0\]; expected one number above 0 for each of the 2"),
+        ({"shares": (1.0, 0.0)}, r"shares is \[1.0, 0.0\]"),
     ],
 )
 def test_settings_are_checked_at_the_door(settings: dict[str, Any], sentence: str) -> None:
@@ -390,7 +391,14 @@ def test_tensorboard_shows_each_iteration_once_even_after_a_resume(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     out = tmp_path / "run"
-    flags = {"out": out, "seeds": ("square",), "batch_size": 4, "duration": 0.5, "progress": False}
+    flags = {
+        "out": out,
+        "operators": ("gp",),
+        "seeds": ("square",),
+        "batch_size": 4,
+        "duration": 0.5,
+        "progress": False,
+    }
     run_evolve(EvolveConfig(iterations=3, **flags))
     run_evolve(EvolveConfig(iterations=5, resume=True, **flags))
     events = EventAccumulator(str(out / "tensorboard")).Reload()

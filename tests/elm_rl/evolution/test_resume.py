@@ -1,7 +1,8 @@
 """A run that is killed, starved of disk or damaged, and resumed, must end as if nothing had happened.
 
-As a script this file is the run itself: ``python test_resume.py MODE FOLDER``. Mode "gp" is the real thing (GP, sandbox,
-physics); the other modes evolve toy programs, which is the same loop and the same files in a hundredth of the time.
+As a script this file is the run itself: ``python test_resume.py MODE FOLDER``. Mode "real" is the real thing (GP, the
+built-in model, sandbox, physics); the other modes evolve toy programs, which is the same loop and the same files in a
+hundredth of the time.
 """
 
 from __future__ import annotations
@@ -125,14 +126,14 @@ def served_run(folder: Path, replay: Path | None = None) -> EvolutionResult:
 
 def toy_run(folder: Path) -> EvolutionResult:
     """Two phases, the second with two operators; started, or resumed from wherever it was killed."""
-    first = EvolveConfig(out=folder, iterations=1, batch_size=10, progress=False)
+    first = EvolveConfig(out=folder, iterations=1, operators=("gp",), batch_size=10, progress=False)
     second = dataclasses.replace(first, iterations=ITERATIONS, operators=("gp", "gp,name=model"))
     evaluator: Any = ToyEvaluator()
     run_evolution(first, [ToyOperator("gp")], evaluator, resume=can_resume(folder))
     return run_evolution(second, [ToyOperator("gp"), ToyModel("model")], evaluator, resume=True)
 
 
-def gp_run(folder: Path) -> None:
+def real_run(folder: Path) -> None:
     run_evolve(
         EvolveConfig(
             out=folder,
@@ -274,11 +275,11 @@ def test_killed_at_every_file_operation_and_resumed_is_the_unkilled_run(
 
 
 def test_real_run_killed_at_random_moments_is_the_unkilled_run(tmp_path: Path) -> None:
-    gp_run(tmp_path / "unkilled")
+    real_run(tmp_path / "unkilled")
     folder, moments = tmp_path / "killed", random.Random(7)
     kills = 0
     for attempt in range(20):
-        command = [sys.executable, __file__, "gp", str(folder)]
+        command = [sys.executable, __file__, "real", str(folder)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, env=ENVIRONMENT)
         # Two more iterations to each kill: the run is killed all along its way.
         while process.poll() is None and logged_iteration(folder) < 2 * attempt + 1:
@@ -423,8 +424,8 @@ def test_lost_checkpoints_do_not_cost_the_log(tmp_path: Path) -> None:
 
 
 def main(mode: str, folder: Path) -> None:
-    if mode == "gp":
-        gp_run(folder)
+    if mode == "real":
+        real_run(folder)
     elif mode == "served":
         print(kill_served(folder))
     elif mode == "everywhere":

@@ -34,10 +34,10 @@ def test_each_round_trains_on_all_before_it_and_replaces_the_last(tmp_path: Path
     summary = run_evolve(EvolveConfig(out=out, iterations=6, rounds=2, **SETTINGS))
     assert summary["iterations"] == 6
     names = [sorted(phase["operators"]) for phase in summary["phases"]]
-    assert names == [["gp"], ["gp", "round-1"], ["gp", "round-2"]]
+    assert names == [["builtin", "gp"], ["builtin", "gp", "round-1"], ["builtin", "gp", "round-2"]]
     figures = [read_json(out / "rounds" / str(number) / "training.json")["figures"] for number in (1, 2)]
     assert 0 < figures[0]["examples"] < figures[1]["examples"]
-    assert {line["operator"] for line in children_of(out) if line["iteration"] > 4} == {"gp", "round-2"}
+    assert {line["operator"] for line in children_of(out) if line["iteration"] > 4} == {"builtin", "gp", "round-2"}
 
     again = tmp_path / "again"
     run_evolve(EvolveConfig(out=again, iterations=6, rounds=2, max_evaluations=30, **SETTINGS))

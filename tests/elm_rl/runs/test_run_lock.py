@@ -282,6 +282,8 @@ def test_second_evolve_is_refused_and_the_first_can_be_killed_and_resumed(tmp_pa
         "--n-jobs",
         "1",
         "--no-progress",
+        "--operators",
+        "gp",
         "--seed",
         "3",
     ]
