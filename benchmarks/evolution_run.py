@@ -104,7 +104,9 @@ def main(iterations: int, batch: int, cores: int, seeds: Sequence[str]) -> dict[
 
         def run(until: int, resume: bool) -> dict[str, Any]:
             out = Path(folder) / "run"
-            settings = {"seeds": tuple(seeds), "batch_size": batch, "n_jobs": cores, "progress": False}
+            settings: dict[str, Any] = {"seeds": tuple(seeds), "batch_size": batch, "n_jobs": cores, "progress": False}
+            if "operators" in evolution.EvolveConfig.__dataclass_fields__:  # older ones knew no others
+                settings["operators"] = ("gp",)
             config = evolution.EvolveConfig(out=out, iterations=until, **settings)
             summary: dict[str, Any] = evolution.run_evolution(config, operators, evaluator, resume=resume).summary
             return summary

@@ -48,7 +48,9 @@ def evolved(count: int) -> list[str]:
     """Programs that a short evolution by GP on Flat admitted, evenly spread over its time."""
     with tempfile.TemporaryDirectory() as folder, Evaluator() as evaluator:
         out = Path(folder) / "run"
-        config = EvolveConfig(out=out, iterations=ITERATIONS, batch_size=128, seed=SEED, progress=False)
+        config = EvolveConfig(
+            out=out, operators=("gp",), iterations=ITERATIONS, batch_size=128, seed=SEED, progress=False
+        )
         run_evolution(config, make_operators(config.operators), evaluator)
         admitted = [record["program"] for record in read_jsonl(out / "admitted.jsonl")]
     spread = np.linspace(0, len(admitted) - 1, min(count, len(admitted))).astype(int)

@@ -175,7 +175,7 @@ def test_any_operator_of_an_evolution_can_be_named(few: None, tmp_path: Path) ->
 
 
 def test_an_unknown_operator_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no operator 'gp-seeing'; expected one of gp, gp-blind"):
+    with pytest.raises(ConfigError, match="no operator 'gp-seeing'; expected one of gp, builtin, gp-blind"):
         measure(["gp", "gp-seeing"], 10, 0, tmp_path / "runs" / "bugs.jsonl")
     assert list(tmp_path.iterdir()) == []
 

@@ -48,11 +48,11 @@ def test_the_run_leaves_what_the_readme_says(run):
         assert {f["samples"] for f in figures.values()} == {TINY.samples}
 
 
-def test_both_operators_bred_in_the_second_phase(run):
+def test_the_operator_of_the_round_joins_the_others(run):
     _, summary = run
     first, second = summary["stage1"]["phases"]
-    assert list(first["operators"]) == ["gp"]
-    assert len(second["operators"]) == 2
+    assert list(first["operators"]) == ["gp", "builtin"]
+    assert list(second["operators"]) == ["gp", "builtin", "round-1"]
     assert all(figures["proposed"] > 0 for figures in second["operators"].values())
 
 
