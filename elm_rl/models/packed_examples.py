@@ -40,10 +40,11 @@ def packed_row(example: SharedPrompt, longest: int) -> dict[str, list[int]] | No
         None where nothing is left.
     """
     prompt = list(example.prompt)
-    labels = [i if learnt else IGNORED for i, learnt in zip(prompt, example.learnt, strict=True)]
+    learnt = example.learnt or [False] * len(prompt)
+    labels = [token if each else IGNORED for token, each in zip(prompt, learnt, strict=True)]
     row = {
         "input_ids": prompt[:],
-        "labels": labels or [IGNORED] * len(prompt),
+        "labels": labels,
         "position_ids": list(range(len(prompt))),
         "segments": [0] * len(prompt),
     }

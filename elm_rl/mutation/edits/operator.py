@@ -14,11 +14,9 @@ from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import context_length
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
 from elm_rl.mutation.edits.line_edits import MARKS, EditCoder, LineEdit, LineEditError, split_lines
-from elm_rl.mutation.edits.questions import Verdict, encode_question, first_message, read_answer, taught_to_judge
+from elm_rl.mutation.edits.questions import Verdict, encode_question, first_message, read_answer
 from elm_rl.mutation.edits.sampling import EditSampling, sample_edits
 from elm_rl.mutation.operator import CUT, FUNCTION_MESSAGE, TOO_LONG, Child, MutationOperator, Parent
-
-_CANDIDATES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +27,9 @@ class EditModelOptions:
     """Divides the logits; higher is bolder, and more often invalid. 0 always takes the likeliest token."""
     min_p: float = 0.0
     """Samples from the tokens that are at least this many times as likely as the likeliest one."""
-    candidates: int | None = None
-    """Answers that are written to each question. The model judges them all, and the one that it thinks most likely to be
-    admitted is the child; with 1 it judges nothing, and children take less time. Left out: 4 for a model that was taught to
-    judge, 1 for others."""
+    candidates: int = 1
+    """Answers that are written to each question. The model judges them all, and the one of which it expects the most is the
+    child. With 4, a child brings more and takes five times as long; with 1 nothing is judged."""
     attempts: int = 6
     """How often an answer is drawn until it changes something, with lines that fit: a model that has learnt to copy lines
     copies some unchanged, a quarter of them at temperature 0.5."""
@@ -53,8 +50,8 @@ class EditModelOptions:
         if self.verdict not in known:
             raise ConfigError(f"verdict is {self.verdict!r}; expected one of {', '.join(known)}.")
         for name in ("candidates", "attempts", "max_new_tokens", "batch_size"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ConfigError(f"{name} is {value}; expected 1 or more.")
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more.")
 
 
 class EditModelMutation(MutationOperator):
@@ -67,7 +64,6 @@ class EditModelMutation(MutationOperator):
 
     Raises:
         ElmError: The model cannot be loaded, or was not trained to write line edits.
-        ConfigError: It is to judge answers, and was not taught to.
     """
 
     ahead = True
@@ -92,26 +88,10 @@ class EditModelMutation(MutationOperator):
             min_p=self._options.min_p,
             max_new_tokens=self._options.max_new_tokens,
             batch_size=self._options.batch_size,
-            candidates=self._candidates(Path(source)),
+            candidates=self._options.candidates,
             attempts=self._options.attempts,
             verdict=Verdict[self._options.verdict.upper()],
         )
-
-    def _candidates(self, folder: Path) -> int:
-        """Answers to each question.
-
-        Raises:
-            ConfigError: There are to be several, and the model was not taught to judge them.
-        """
-        judges = taught_to_judge(folder)
-        if self._options.candidates is None:
-            return _CANDIDATES if judges else 1
-        if self._options.candidates > 1 and not judges:
-            raise ConfigError(
-                f"candidates is {self._options.candidates}, and the model '{self._source}' was not taught to judge its "
-                "answers; leave candidates out, or train the model again with 'elm-rl edit-model'."
-            )
-        return self._options.candidates
 
     def check_parents(self, programs: Sequence[str]) -> None:
         """Whether the model reads any of some programs.

@@ -2,10 +2,9 @@
 
 A question is ``<bos> notes program <sep> verdict``: notes of how far the parent walks and how large it is, its marked lines,
 and the verdict that its child is to get. The answer is ``message edits <eos>``: the model itself chooses which of the commit
-messages its change goes by. Being asked for a verdict is what decision transformers do (Chen et al. 2021).
-
-Failures are learnt from too: behind a question that asks for no verdict (``open``), the answer is followed by the verdict on
-it. So the model also judges: of several answers it tells which is most likely to be admitted.
+messages its change goes by. Outcomes make failures worth learning from: a model that has read what becomes of bad changes is
+asked for good ones, as in decision transformers (Chen et al. 2021) and, with programs, SOAR (Pourcel et al. 2025). And it can
+judge: by Bayes' rule, what it would write where each verdict is asked for says which verdict an answer is likely to get.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from pathlib import Path
+
+import numpy as np
 
 from elm_rl.mutation.edits.line_edits import EditCoder, LineEdit, LineEditError, apply_edits, make_edits
 from elm_rl.mutation.operator import COMMIT_MESSAGES
-from elm_rl.runs.run_directory import read_json, write_json
 
 MUTATION_FILE = "mutation.json"
 """Beside a model: what it was taught."""
@@ -47,8 +46,13 @@ class Verdict(IntEnum):
     """It entered the map and raised its QD score a lot."""
 
 
+VERDICT_SHARES = np.array([0.09, 0.15, 0.55, 0.09, 0.065, 0.055])
+"""What share of the children of genetic programming gets each verdict, in maps of 15,000 to 50,000 evaluations."""
+VERDICT_GAINS = np.array([0.0, 0.0, 0.0, 1.0, 4.5, 13.0])
+"""What children of each verdict add to the QD score of their map, walker units, on average."""
+
 # Where each kind of note begins among the notes of the vocabulary.
-_VERDICTS, _OPEN, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 6, 8, 12, 24, 36
+_VERDICTS, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 8, 12, 24, 36
 _BANDS = 11  # the last note of the vocabulary is taken
 _HEIGHT_STEP, _WIDTH_STEP = 2.0, 2.5  # walker units; the bins of the default map
 _MESSAGE_ORDER = tuple(message for message, _ in COMMIT_MESSAGES)
@@ -79,13 +83,8 @@ def encode_question(coder: EditCoder, program: str, fitness: float, measures: Ma
 
 
 def verdict_token(coder: EditCoder, verdict: Verdict) -> int:
-    """The token of a verdict: behind a question it asks for such a child, behind an answer it says what became of it."""
+    """The token that asks for a child with a verdict."""
     return coder.note(_VERDICTS + verdict)
-
-
-def open_token(coder: EditCoder) -> int:
-    """The token that stands behind a question in a verdict's place, where the verdict is yet to be told."""
-    return coder.note(_OPEN)
 
 
 def first_message(coder: EditCoder) -> int:
@@ -112,18 +111,6 @@ def read_answer(coder: EditCoder, parent: str, ids: Sequence[int]) -> tuple[str,
         raise LineEditError("Expected a message first.")
     edits = coder.decode_edits(ids[1:])
     return _MESSAGE_ORDER[number], edits, apply_edits(parent, edits)
-
-
-def write_taught(folder: Path) -> None:
-    """Records beside a model that it was taught to write line edits and to judge them."""
-    write_json(folder / MUTATION_FILE, {"format": LINE_EDITS, "judges": True})
-
-
-def taught_to_judge(folder: Path) -> bool:
-    """Whether the model of a folder was taught to judge answers; early ones were not."""
-    path = folder / MUTATION_FILE
-    taught = read_json(path) if path.is_file() else {}
-    return isinstance(taught, dict) and taught.get("judges") is True
 
 
 def _band(value: float) -> int:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,8 +18,8 @@ from joblib import cpu_count
 from transformers import PreTrainedModel
 
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
-from elm_rl.mutation.edits.line_edits import EditCoder
-from elm_rl.mutation.edits.questions import Verdict, open_token, verdict_token
+from elm_rl.mutation.edits.judging import judge_answers
+from elm_rl.mutation.edits.questions import Verdict, verdict_token
 
 CHUNK = 16
 """Most tokens that a row reads in one step after the question: rows have few or many to read, and the few wait for the many."""
@@ -44,7 +43,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         answer: It.
-        promise: How likely it is to be admitted, as the model judges; 0 where it was not asked.
+        promise: What the model expects it to bring, in walker units of the map's QD score; 0 where there is no other.
     """
 
     answer: EditAnswer
@@ -155,7 +154,6 @@ def _answer(
     coder = grammar.coder
     reader = _Reader(model)
     reader.read([question.ids for question in questions], [0] * len(questions))
-    judge = reader.copy()
     first = reader.read(
         [[verdict_token(coder, sampling.verdict)] for _ in questions], [len(each.ids) for each in questions]
     )
@@ -167,13 +165,13 @@ def _answer(
     owners = [number for number in range(len(questions)) for _ in range(sampling.candidates)]
     reader.keep(owners)
     _write(reader, grammar, rows, first[owners], sampling, usable)
-    kept = [(owner, row) for owner, row in zip(owners, rows, strict=True) if row.usable]
-    if sampling.candidates > 1 and kept:
-        judge.keep([owner for owner, _ in kept])
-        promises = _judge(judge, coder, [len(row.question.ids) for _, row in kept], [row.answer.ids for _, row in kept])
-        for (_, row), promise in zip(kept, promises, strict=True):
+    kept = [[row for row in rows if row.usable and row.question is question] for question in questions]
+    several = [found for found in kept if len(found) > 1]
+    asked = [(found[0].question.ids, [row.answer.ids for row in found]) for found in several]
+    for found, promises in zip(several, judge_answers(model, coder, asked), strict=True):
+        for row, promise in zip(found, promises, strict=True):
             row.promise = promise
-    return [row for _, row in kept]
+    return [row for found in kept for row in found]
 
 
 def _write(
@@ -233,43 +231,6 @@ def _write(
         logits = found[places]
 
 
-@torch.inference_mode()
-def judge_answers(
-    model: PreTrainedModel, coder: EditCoder, answered: Sequence[tuple[Sequence[int], EditAnswer]]
-) -> list[float]:
-    """How likely answers are to be admitted, as a model judges that was trained on what became of others.
-
-    Args:
-        model: A causal language model over the coder's vocabulary.
-        coder: The vocabulary.
-        answered: The ids of each question, with the answer to it.
-    """
-    reader = _Reader(model)
-    reader.read([ids for ids, _ in answered], [0] * len(answered))
-    return _judge(reader, coder, [len(ids) for ids, _ in answered], [answer.ids for _, answer in answered])
-
-
-def _judge(reader: _Reader, coder: EditCoder, read: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
-    """The same, where ``reader`` has read the question of each answer, of so many tokens."""
-    verdicts = [verdict_token(coder, verdict) for verdict in Verdict]
-    unread = [[open_token(coder), *ids, coder.end] for ids in answers]
-    begin = list(read)
-    promises = [0.0] * len(answers)
-    left = list(range(len(answers)))
-    while left:
-        logits = reader.read([unread[row][:CHUNK] for row in left], [begin[row] for row in left])
-        odds = torch.softmax(logits[:, verdicts].double(), dim=-1)[:, Verdict.SMALL_GAIN :].sum(dim=-1).tolist()
-        for place, row in enumerate(left):
-            unread[row] = unread[row][CHUNK:]
-            begin[row] += CHUNK
-            promises[row] = odds[place]  # what stands behind the last piece stays
-        places = [place for place, row in enumerate(left) if unread[row]]
-        if len(places) < len(left):
-            reader.keep(places)
-            left = [left[place] for place in places]
-    return promises
-
-
 class _Reader:
     """What a model has read of some rows of tokens."""
 
@@ -319,12 +280,6 @@ class _Reader:
         """Has some rows read nothing but what they read when it was so many columns wide."""
         if self._mask is not None:
             self._mask[rows, columns:] = 0
-
-    def copy(self) -> _Reader:
-        """Another one that has read the same."""
-        other = _Reader(self._model)
-        other._cache, other._mask = deepcopy(self._cache), self._mask
-        return other
 
 
 def _choose(logits: torch.Tensor, allowed: torch.Tensor, points: torch.Tensor, sampling: EditSampling) -> torch.Tensor:

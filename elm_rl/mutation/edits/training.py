@@ -19,17 +19,16 @@ from elm_rl.mutation.edits.builtin import BUILTIN_MODEL
 from elm_rl.mutation.edits.lessons import Lesson, LessonConfig, find_lessons
 from elm_rl.mutation.edits.line_edits import SMALLEST_VOCABULARY, EditCoder, train_edit_tokenizer
 from elm_rl.mutation.edits.questions import (
-    Verdict,
+    LINE_EDITS,
+    MUTATION_FILE,
     encode_answer,
     encode_question,
-    open_token,
     verdict_token,
-    write_taught,
 )
 from elm_rl.mutation.hold_out import hold_out
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl
+from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl, write_json
 from elm_rl.runs.run_lock import run_lock
 
 
@@ -160,7 +159,7 @@ def _train(
     with explained_disk_errors(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)
     # Before the training, which marks the folder as finished when it ends.
-    write_taught(output_dir)
+    write_json(output_dir / MUTATION_FILE, {"format": LINE_EDITS})
     return train_causal_lm(model, tokenizer, learnt, output_dir, config, held_out=tested, settings=settings)
 
 
@@ -170,7 +169,7 @@ def start_folder(start: str) -> Path:
 
 
 def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bool) -> list[SharedPrompt]:
-    """Each lesson as one prompt with its changes: all of them to be judged, and those that were admitted to be written."""
+    """Each lesson as one prompt with its changes, each behind its verdict."""
     examples = []
     for lesson in lessons:
         prompt = encode_question(coder, lesson.parent, lesson.fitness, lesson.measures)
@@ -180,10 +179,7 @@ def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bo
         for answer in lesson.answers:
             ids = encode_answer(coder, lesson.parent, answer.child, answer.message)
             if ids is not None:
-                token = verdict_token(coder, answer.verdict)
-                answers.append([open_token(coder), *ids, token])
-                if answer.verdict > Verdict.REFUSED:
-                    answers.append([token, *ids])
+                answers.append([verdict_token(coder, answer.verdict), *ids])
         if answers:
             # Marks come in order and notes are what is told, so that there is nothing to learn in them.
             text = tuple(learn_programs and identifier in coder.text for identifier in prompt)

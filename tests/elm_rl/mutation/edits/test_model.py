@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,19 @@ from elm_rl.models.language_model import load_language_model, make_model, save_l
 from elm_rl.models.tokenizer import train_tokenizer
 from elm_rl.mutation.edits import operator as edit_operator
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
+from elm_rl.mutation.edits.judging import judge_answers
 from elm_rl.mutation.edits.lessons import Answer, Lesson, LessonConfig, find_lessons
 from elm_rl.mutation.edits.line_edits import MARKS, SMALLEST_VOCABULARY, EditCoder, LineEdit, train_edit_tokenizer
 from elm_rl.mutation.edits.operator import EditModelMutation, EditModelOptions
-from elm_rl.mutation.edits.questions import Verdict, encode_answer, encode_question, first_message, read_answer
-from elm_rl.mutation.edits.sampling import Candidate, judge_answers, sample_edits
+from elm_rl.mutation.edits.questions import (
+    VERDICT_GAINS,
+    Verdict,
+    encode_answer,
+    encode_question,
+    first_message,
+    read_answer,
+)
+from elm_rl.mutation.edits.sampling import Candidate, sample_edits
 from elm_rl.mutation.edits.training import EditModelConfig, train_edit_model
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.operator import COMMIT_MESSAGES, SMALL_MESSAGE, TOO_LONG, Parent, parents_of
@@ -86,12 +93,13 @@ def test_an_answer_learnt_by_heart_comes_back(tmp_path: Path) -> None:
 
 def test_the_judge_tells_what_became_of_answers_learnt_by_heart(tmp_path: Path) -> None:
     parent = load_seed("square")
-    children = {text: parent.replace("5.0, 0.0", text) for text in ("7.5, 2.0", "1.5, 9.0", "2.5, 6.0")}
-    outcomes = dict(zip(children, (Verdict.LARGE_GAIN, Verdict.KNOWN, Verdict.INVALID), strict=True))
+    texts = ("7.5, 2.0", "1.5, 9.0", "2.5, 6.0", "8.5, 3.0", "6.5, 4.0", "3.5, 1.0")
+    children = {text: parent.replace("5.0, 0.0", text) for text in texts}
+    outcomes = dict(zip(children, reversed(Verdict), strict=True))
     answers = tuple(Answer(child, SMALL_MESSAGE, outcomes[text]) for text, child in children.items())
     lesson = Lesson(parent, 3.0, MEASURES, answers, "0")
     settings = {**SMALL, "held_out": 0.0}
-    config = EditModelConfig(**settings, max_steps=150, batch_size=1, learning_rate=5e-3, learn_programs=False)
+    config = EditModelConfig(**settings, max_steps=250, batch_size=1, learning_rate=5e-3, learn_programs=False)
     train_edit_model([lesson], tmp_path / "model", config)
     model, tokenizer = load_language_model(tmp_path / "model")
     coder = EditCoder(tokenizer)
@@ -101,14 +109,10 @@ def test_the_judge_tells_what_became_of_answers_learnt_by_heart(tmp_path: Path) 
         ids = encode_answer(coder, parent, child, SMALL_MESSAGE)
         assert question is not None
         assert ids is not None
-        answer = EditAnswer(EditGrammar(coder, first_message(coder)), parent)
-        for token in ids:
-            answer.put(token)
-        promises[text] = judge_answers(model, coder, [(question, answer)] * 2)
+        promises[text] = judge_answers(model, coder, [(question, [ids[:-1]] * 2)])[0]
     assert all(first == pytest.approx(second) for first, second in promises.values())
-    assert promises["7.5, 2.0"][0] > 0.8
-    assert promises["1.5, 9.0"][0] < 0.2
-    assert promises["2.5, 6.0"][0] < 0.2
+    for text, verdict in outcomes.items():
+        assert promises[text][0] == pytest.approx(VERDICT_GAINS[verdict], abs=2.0)
 
 
 def test_whatever_follows_the_grammar_can_be_read_and_applied(lessons: list[Lesson]) -> None:
@@ -164,21 +168,11 @@ def test_of_several_answers_the_most_promising_is_the_child(trained: Path, monke
             assert child.program == read_answer(operator._coder, parent.program, best.answer.ids)[2]
             question = encode_question(operator._coder, parent.program, 3.0, MEASURES)
             assert question is not None
-            judged = judge_answers(operator._model, operator._coder, [(question, each.answer) for each in candidates])
-            assert judged == pytest.approx([candidate.promise for candidate in candidates], abs=1e-5)
-
-
-def test_a_model_that_cannot_judge_is_not_asked_to(trained: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "early"
-    shutil.copytree(trained, folder)
-    (folder / "mutation.json").write_text('{"format": "line_edits"}')
-    with pytest.raises(ConfigError, match="was not taught to judge"):
-        EditModelMutation(folder, EditModelOptions(candidates=2))
-    alone = EditModelMutation(folder).mutate(seed_parents("square"), np.random.default_rng(2))
-    first = EditModelMutation(trained, EditModelOptions(candidates=1)).mutate(
-        seed_parents("square"), np.random.default_rng(2)
-    )
-    assert [child.program for child in alone] == [child.program for child in first]
+            judged = judge_answers(
+                operator._model, operator._coder, [(question, [each.answer.ids for each in candidates])]
+            )[0]
+            promises = [candidate.promise for candidate in candidates]
+            assert promises == ([0.0] if len(promises) == 1 else pytest.approx(judged, abs=1e-4))
 
 
 def test_children_repeat_and_do_not_depend_on_the_batch(trained: Path) -> None:
