@@ -140,8 +140,8 @@ class EditModelMutation(MutationOperator):
     def _question(self, parent: Parent) -> list[int] | None:
         """None where the context does not hold it with an answer."""
         ids = encode_question(self._coder, parent.program, parent.fitness, parent.measures)
-        # Beside the answer there are its end and two verdicts.
-        return ids if ids is not None and len(ids) + self._options.max_new_tokens + 3 <= self._context else None
+        # Beside the answer there are the verdict before it and its end.
+        return ids if ids is not None and len(ids) + self._options.max_new_tokens + 2 <= self._context else None
 
     def _child(self, parent: str, answer: EditAnswer) -> Child:
         if not answer.ended:

@@ -19,10 +19,8 @@ import numpy as np
 from elm_rl.mutation.edits.line_edits import EditCoder, LineEdit, LineEditError, apply_edits, make_edits
 from elm_rl.mutation.operator import COMMIT_MESSAGES
 
-MUTATION_FILE = "mutation.json"
-"""Beside a model: what it was taught."""
 LINE_EDITS = "line_edits"
-"""Name of the format, in that file."""
+"""Name of the format, as ``mutation.json`` beside a model says it."""
 
 GAINS = (2.0, 8.0)
 """Where a small gain ends and where a large one begins, in walker units of distance. Of the children that enter maps 15,000

@@ -20,12 +20,12 @@ from elm_rl.mutation.edits.lessons import Lesson, LessonConfig, find_lessons
 from elm_rl.mutation.edits.line_edits import SMALLEST_VOCABULARY, EditCoder, train_edit_tokenizer
 from elm_rl.mutation.edits.questions import (
     LINE_EDITS,
-    MUTATION_FILE,
     encode_answer,
     encode_question,
     verdict_token,
 )
 from elm_rl.mutation.hold_out import hold_out
+from elm_rl.mutation.trained_format import MUTATION_FILE
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl, write_json

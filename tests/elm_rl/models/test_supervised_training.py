@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ TOKENIZER = train_tokenizer(PROGRAMS, 400, context=64)
 EXAMPLES: list[Example] = [([1], [*encode_text(TOKENIZER, text), 2]) for text in PROGRAMS]
 
 TWICE_32 = [*EXAMPLES[:8], *EXAMPLES]  # 64 to learn from, for batches that are all full
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def train(folder: Path, examples: list[Example] = EXAMPLES, **settings: Any) -> TrainResult:

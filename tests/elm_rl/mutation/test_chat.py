@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import load_seed
@@ -37,14 +36,6 @@ CHILD = "def make_walker():\n    wc = walker_creator()\n    a = wc.add_joint(0, 
 )
 ANSWER = f"Sure, here it is:\n```python\n{CHILD}```\nI hope that it walks.{END_OF_TURN}\n"
 PARENT = Parent(SQUARE, 3, 4.0, {"height": 10.0, "width": 10.0, "mass": 40.0})
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

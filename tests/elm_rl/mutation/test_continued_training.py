@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +38,6 @@ TRIPLES = [
     MutationExample(PARENT, message, CHILD, f"0/square/{number}") for number, (message, _) in enumerate(COMMIT_MESSAGES)
 ]
 QUICK: dict[str, Any] = {"batch_size": 3, "held_out": 0.0, "learning_rate": 1e-2, "checkpoint_seconds": None}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import load_seed
@@ -21,14 +19,6 @@ PROGRAMS = [load_seed(name) for name in ("square", "radial", "cppn_fixed")]
 CHILD = "def make_walker():\n    wc = walker_creator()\n    a = wc.add_joint(0, 0)\n    return wc.get_walker()\n"
 TRIO = Parent(PROGRAMS[0], others=(Parent(PROGRAMS[1]), Parent(PROGRAMS[2])))
 ROW = f"# walker_1.py\n{PROGRAMS[1]}\n# walker_2.py\n{PROGRAMS[2]}\n# walker_3.py\n{PROGRAMS[0]}\n# walker_4.py\n"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +35,6 @@ from sodarace_gym.evaluation import Evaluator
 
 PARENT = "def make_walker():\n    size = 1\n    return size\n"
 CHILD = "def make_walker():\n    size = 7\n    return size\n"
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def bare_tokenizer(*, lower: bool = False, vocab_size: int = 400, **tokens: str) -> PreTrainedTokenizerFast:

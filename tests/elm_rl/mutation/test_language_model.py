@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,6 @@ def trained(triples: list[MutationExample], tmp_path_factory: pytest.TempPathFac
     assert result.steps == 6
     assert result.held_out_loss is not None
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def write_records(folder: Path, triples: Sequence[MutationExample]) -> None:

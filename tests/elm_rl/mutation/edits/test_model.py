@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +59,6 @@ def trained(lessons: list[Lesson], tmp_path_factory: pytest.TempPathFactory) -> 
     result = train_edit_model(lessons, folder, config)
     assert result.held_out_loss is not None
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def seed_parents(*names: str) -> list[Parent]:
