@@ -14,8 +14,6 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
-import numpy as np
-
 from elm_rl.mutation.edits.line_edits import EditCoder, LineEdit, LineEditError, apply_edits, make_edits
 from elm_rl.mutation.operator import COMMIT_MESSAGES
 
@@ -43,11 +41,6 @@ class Verdict(IntEnum):
     LARGE_GAIN = 5
     """It entered the map and raised its QD score a lot."""
 
-
-VERDICT_SHARES = np.array([0.09, 0.15, 0.55, 0.09, 0.065, 0.055])
-"""What share of the children of genetic programming gets each verdict, in maps of 15,000 to 50,000 evaluations."""
-VERDICT_GAINS = np.array([0.0, 0.0, 0.0, 1.0, 4.5, 13.0])
-"""What children of each verdict add to the QD score of their map, walker units, on average."""
 
 # Where each kind of note begins among the notes of the vocabulary.
 _VERDICTS, _MESSAGES, _FITNESS, _HEIGHT, _WIDTH = 0, 8, 12, 24, 36

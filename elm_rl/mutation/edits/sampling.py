@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,13 @@ from transformers import PreTrainedModel
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
 from elm_rl.mutation.edits.judging import judge_answers
 from elm_rl.mutation.edits.questions import Verdict, verdict_token
+from elm_rl.mutation.edits.reading import Reader
 
 CHUNK = 16
 """Most tokens that a row reads in one step after the question: rows have few or many to read, and the few wait for the many."""
+
+_KEPT = 0.75
+"""Rows that are done are dropped when no more than this share is not."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         answer: It.
-        promise: What the model expects it to bring, in walker units of the map's QD score; 0 where there is no other.
+        promise: How much the model expects of it, see `judge_answers`; 0 where there is no other.
     """
 
     answer: EditAnswer
@@ -122,7 +126,7 @@ class _Row:
         self._longest = sampling.max_new_tokens
         self._seed = (seed, question.place, number)
         self.attempt = -1
-        self.usable = False
+        self.usable = self.done = False
         self.promise = 0.0
         self.begin()
 
@@ -152,30 +156,29 @@ def _answer(
 ) -> list[_Row]:
     """Writes answers to some questions side by side and judges them; returns those of use."""
     coder = grammar.coder
-    reader = _Reader(model)
+    reader = Reader(model)
     reader.read([question.ids for question in questions], [0] * len(questions))
+    alone = [reader.row(number, len(question.ids)) for number, question in enumerate(questions)]
     first = reader.read(
         [[verdict_token(coder, sampling.verdict)] for _ in questions], [len(each.ids) for each in questions]
     )
-    rows = [
-        _Row(grammar, question, number, sampling, seed)
-        for question in questions
-        for number in range(sampling.candidates)
-    ]
     owners = [number for number in range(len(questions)) for _ in range(sampling.candidates)]
+    rows = [
+        _Row(grammar, questions[owner], each % sampling.candidates, sampling, seed) for each, owner in enumerate(owners)
+    ]
     reader.keep(owners)
     _write(reader, grammar, rows, first[owners], sampling, usable)
     kept = [[row for row in rows if row.usable and row.question is question] for question in questions]
-    several = [found for found in kept if len(found) > 1]
-    asked = [(found[0].question.ids, [row.answer.ids for row in found]) for found in several]
-    for found, promises in zip(several, judge_answers(model, coder, asked), strict=True):
-        for row, promise in zip(found, promises, strict=True):
-            row.promise = promise
+    for question, found in zip(alone, kept, strict=True):
+        if len(found) > 1:
+            answers = [row.answer.ids for row in found]
+            for row, promise in zip(found, judge_answers(question, coder, answers, sampling.verdict), strict=True):
+                row.promise = promise
     return [row for found in kept for row in found]
 
 
 def _write(
-    reader: _Reader,
+    reader: Reader,
     grammar: EditGrammar,
     rows: Sequence[_Row],
     first: torch.Tensor,
@@ -200,18 +203,19 @@ def _write(
             for place, token in zip(places, tokens.tolist(), strict=True):
                 rows[place].unread = rows[place].answer.put_with_forced(token)
         again = []
-        alive = []
-        for place, row in enumerate(rows):
-            if row.over:
+        for row in rows:
+            if row.over and not row.done:
                 row.usable = usable(row.question.place, row.answer)
                 if row.usable or row.attempt + 1 >= sampling.attempts:
-                    continue
-                row.begin()
-                again.append(row)
-            alive.append(place)
-        if len(alive) < len(rows):
-            reader.keep(alive)
-            rows = [rows[place] for place in alive]
+                    row.done, row.unread = True, []
+                else:
+                    row.begin()
+                    again.append(row)
+        unfinished = [place for place, row in enumerate(rows) if not row.done]
+        # To drop rows copies all that was read, so some that are done are carried along.
+        if len(unfinished) <= _KEPT * len(rows):
+            reader.keep(unfinished)
+            rows = [rows[place] for place in unfinished]
         if again:
             fresh = set(map(id, again))
             places = [place for place, row in enumerate(rows) if id(row) in fresh]
@@ -221,7 +225,9 @@ def _write(
         if not rows:
             return
         long = [row for row in rows if len(row.unread) > 1]
-        reading = set(map(id, long if 2 * len(long) >= len(rows) else [row for row in rows if len(row.unread) == 1]))
+        reading = set(
+            map(id, long if 2 * len(long) >= len(unfinished) else [row for row in rows if len(row.unread) == 1])
+        )
         pieces = [row.unread[:CHUNK] if id(row) in reading else [] for row in rows]
         found = reader.read(pieces, [row.read for row in rows])
         for row, piece in zip(rows, pieces, strict=True):
@@ -229,57 +235,6 @@ def _write(
             row.read += len(piece)
         places = [place for place, row in enumerate(rows) if id(row) in reading and not row.unread]
         logits = found[places]
-
-
-class _Reader:
-    """What a model has read of some rows of tokens."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
-        self._cache: Any = None
-        self._mask: torch.Tensor | None = None
-
-    def read(self, pieces: Sequence[Sequence[int]], begin: Sequence[int]) -> torch.Tensor:
-        """Reads a piece of each row, whose first token is number ``begin`` of it; returns the last logits of each.
-
-        Those of a row with an empty piece mean nothing.
-        """
-        width = max(map(len, pieces))
-        step = np.zeros((3, len(pieces), width), dtype=np.int64)  # ids, mask, positions
-        for row, (piece, first) in enumerate(zip(pieces, begin, strict=True)):
-            if piece:
-                step[0, row, width - len(piece) :] = piece
-                step[1, row, width - len(piece) :] = 1
-                step[2, row, width - len(piece) :] = range(first, first + len(piece))
-        ids, seen, positions = torch.from_numpy(step).to(self._model.device)
-        self._mask = seen if self._mask is None else torch.cat([self._mask, seen], dim=1)
-        result = self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self._cache = result.past_key_values
-        logits: torch.Tensor = result.logits[:, -1]
-        return logits
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Goes on with some rows, in this order."""
-        kept = torch.tensor(rows, dtype=torch.long, device=self._model.device)
-        self._cache.batch_select_indices(kept)
-        self._mask = self._mask[kept] if self._mask is not None else None
-
-    @property
-    def columns(self) -> int:
-        """How wide it is: the steps of all pieces together."""
-        return 0 if self._mask is None else self._mask.shape[1]
-
-    def forget(self, rows: Sequence[int], columns: int) -> None:
-        """Has some rows read nothing but what they read when it was so many columns wide."""
-        if self._mask is not None:
-            self._mask[rows, columns:] = 0
 
 
 def _choose(logits: torch.Tensor, allowed: torch.Tensor, points: torch.Tensor, sampling: EditSampling) -> torch.Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import load_seed
@@ -20,13 +22,13 @@ from elm_rl.mutation.edits.lessons import Answer, Lesson, LessonConfig, find_les
 from elm_rl.mutation.edits.line_edits import MARKS, SMALLEST_VOCABULARY, EditCoder, LineEdit, train_edit_tokenizer
 from elm_rl.mutation.edits.operator import EditModelMutation, EditModelOptions
 from elm_rl.mutation.edits.questions import (
-    VERDICT_GAINS,
     Verdict,
     encode_answer,
     encode_question,
     first_message,
     read_answer,
 )
+from elm_rl.mutation.edits.reading import Reader
 from elm_rl.mutation.edits.sampling import Candidate, sample_edits
 from elm_rl.mutation.edits.training import EditModelConfig, train_edit_model
 from elm_rl.mutation.gp.operator import GPMutation
@@ -94,16 +96,28 @@ def test_the_judge_tells_what_became_of_answers_learnt_by_heart(tmp_path: Path) 
     train_edit_model([lesson], tmp_path / "model", config)
     model, tokenizer = load_language_model(tmp_path / "model")
     coder = EditCoder(tokenizer)
-    promises = {}
-    for text, child in children.items():
-        question = encode_question(coder, parent, 3.0, MEASURES)
-        ids = encode_answer(coder, parent, child, SMALL_MESSAGE)
-        assert question is not None
+    question = encode_question(coder, parent, 3.0, MEASURES)
+    assert question is not None
+    answers = []
+    for child in children:
+        ids = encode_answer(coder, parent, children[child], SMALL_MESSAGE)
         assert ids is not None
-        promises[text] = judge_answers(model, coder, [(question, [ids[:-1]] * 2)])[0]
-    assert all(first == pytest.approx(second) for first, second in promises.values())
-    for text, verdict in outcomes.items():
-        assert promises[text][0] == pytest.approx(VERDICT_GAINS[verdict], abs=2.0)
+        answers.append(ids[:-1])
+    verdicts = list(outcomes.values())
+    for verdict in (Verdict.LARGE_GAIN, Verdict.SMALL_GAIN):
+        odds = judge_answers(read_question(model, question), coder, answers * 2, verdict)
+        assert odds[:6] == pytest.approx(odds[6:], abs=1e-4)
+        best, *_, worst = sorted(range(len(answers)), key=lambda number: -odds[number])
+        assert (verdicts[best], verdicts[worst]) == (verdict, Verdict.KNOWN)
+        assert odds[best] > 3.0
+        assert odds[worst] < -3.0
+
+
+def read_question(model: PreTrainedModel, question: Sequence[int]) -> Reader:
+    reader = Reader(model)
+    with torch.inference_mode():
+        reader.read([question], [0])
+    return reader
 
 
 def test_whatever_follows_the_grammar_can_be_read_and_applied(lessons: list[Lesson]) -> None:
@@ -159,9 +173,10 @@ def test_of_several_answers_the_most_promising_is_the_child(trained: Path, monke
             assert child.program == read_answer(operator._coder, parent.program, best.answer.ids)[2]
             question = encode_question(operator._coder, parent.program, 3.0, MEASURES)
             assert question is not None
+            reader = read_question(operator._model, question)
             judged = judge_answers(
-                operator._model, operator._coder, [(question, [each.answer.ids for each in candidates])]
-            )[0]
+                reader, operator._coder, [each.answer.ids for each in candidates], Verdict.LARGE_GAIN
+            )
             promises = [candidate.promise for candidate in candidates]
             assert promises == ([0.0] if len(promises) == 1 else pytest.approx(judged, abs=1e-4))
 
