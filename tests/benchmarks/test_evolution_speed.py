@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 
 import pytest
 
 from benchmarks.evolution_run import Parts
-from benchmarks.evolution_speed import HERE, Sample, cpu_table, evaluations_of, growth, parts_table, timed_run
+from benchmarks.evolution_speed import HERE, cpu_table, parts_table, timed_run
 
 
 def test_parts_leave_out_what_they_call() -> None:
@@ -30,20 +28,6 @@ def test_parts_leave_out_what_they_call() -> None:
     assert set(parts.seconds) == {"outer", "inner"}
     assert parts.seconds["inner"] >= 0.1
     assert 0.02 <= parts.seconds["outer"] < parts.seconds["inner"]
-
-
-def test_growth_is_that_of_the_second_half() -> None:
-    early = [Sample(n, n, 100.0 + n, 200.0, 0.0) for n in range(100, 1000, 100)]
-    late = [Sample(n, n, 1100.0 + 0.25 * (n - 1000), 200.0, 0.0) for n in range(1000, 2001, 100)]
-    assert growth([*early, *late], "process") == pytest.approx(0.25)
-    assert growth([*early, *late], "all_processes") == pytest.approx(0.0)
-
-
-def test_a_line_that_is_being_written_does_not_count(tmp_path: Path) -> None:
-    assert evaluations_of(tmp_path) == 0
-    lines = [json.dumps({"evaluations": n, "padding": "x" * 900}) for n in range(0, 5000, 100)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"evaluat')
-    assert evaluations_of(tmp_path) == 4900
 
 
 def test_a_run_of_this_checkout_accounts_for_all_its_time() -> None:
