@@ -48,19 +48,19 @@ def mix_of(name: str) -> Mix:
     return MIXES.get(name) or Mix(tuple(name.split("+")))
 
 
-def evolve(out: Path, mix: Mix, evaluations: int, seed: int, n_jobs: int) -> None:
+def evolve(out: Path, mix: Mix, evaluations: int, seed: int, n_jobs: int, batch_size: int = BATCH) -> None:
     """Runs a mix until so many programs are evaluated, or goes on doing so; a finished run is left as it is."""
     if (out / "summary.json").exists() and read_json(out / "summary.json")["evaluations"] >= evaluations:
         return
     # Children that are no program are not evaluated: some more iterations than it takes if all are.
-    iterations = evaluations * (105 if mix.rounds else 200) // (100 * BATCH) + 1
+    iterations = evaluations * (105 if mix.rounds else 200) // (100 * batch_size) + 1
     run_evolve(
         EvolveConfig(
             out=out,
             operators=mix.operators,
             rounds=mix.rounds,
             iterations=iterations,
-            batch_size=BATCH,
+            batch_size=batch_size,
             max_evaluations=evaluations,
             seed=seed,
             n_jobs=n_jobs,
@@ -163,11 +163,13 @@ def draw(found: Mapping[str, Sequence[Outcome]], path: Path) -> None:
     plt.close(figure)
 
 
-def page(found: Mapping[str, Sequence[Outcome]], evaluations: int, seeds: Sequence[int]) -> str:
+def page(
+    found: Mapping[str, Sequence[Outcome]], evaluations: int, seeds: Sequence[int], batch_size: int = BATCH
+) -> str:
     """Tables and remarks."""
     bases = [name for name in ("gp", "gp-blind") if name in found]
     text = (
-        f"{evaluations:,} evaluations a run on Flat, {BATCH} children an iteration, the four seed programs with a map each, "
+        f"{evaluations:,} evaluations a run on Flat, {batch_size} children an iteration, the four seeds with a map each, "
         f"seeds {seeds[0]} to {seeds[-1]}. Figures are means over the seeds with 95% bootstrap intervals. QD score, niches and "
         "best are those of the best over the four maps; seconds include the training of rounds.\n\n"
         + markdown_table(["mix", "QD score", "niches of 1,728", "best", "seconds"], map_rows(found))
@@ -187,6 +189,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=20_000, help="programs evaluated in each run")
     parser.add_argument("--runs", type=int, default=3, help="seeds")
     parser.add_argument("--first-seed", type=int, default=100, help="the first of the seeds")
+    parser.add_argument("--batch-size", type=int, default=BATCH, help="children an iteration; few for a slow model")
     parser.add_argument("--mixes", nargs="+", default=list(MIXES), help="names, or operators joined by +")
     parser.add_argument("--n-jobs", type=int, default=-1, help="threads that evaluate")
     parser.add_argument("--name", default=None, help="file name of the result; by default with the evaluations")
@@ -198,10 +201,10 @@ def main() -> None:
         for name in given.mixes:
             run = given.out / f"{name.replace('/', '_')}-{given.evaluations}-{seed}"
             print(f"==> {name}, seed {seed}", file=sys.stderr, flush=True)
-            evolve(run, mix_of(name), given.evaluations, seed, given.n_jobs)
+            evolve(run, mix_of(name), given.evaluations, seed, given.n_jobs, given.batch_size)
             found[name].append(outcome(run, given.evaluations))
     file = given.name or f"operators_{given.evaluations // 1000}k"
-    body = page(found, given.evaluations, seeds)
+    body = page(found, given.evaluations, seeds, given.batch_size)
     if given.write:
         draw(found, RESULTS / f"{file}.png")
         body += f"\n\n![QD score over evaluations]({file}.png)"

@@ -27,7 +27,7 @@ from elm_rl.evolution.state import COUNTS, EvolutionState, new_counts, operator_
 from elm_rl.mutation.operator import MutationOperator
 from elm_rl.mutation.specs import make_operators, read_specs
 from elm_rl.runs.children_file import read_children
-from elm_rl.runs.run_directory import SUMMARY_FILE, write_config, write_json
+from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, write_config, write_json
 from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog
 from sodarace_gym.evaluation import Evaluation, Evaluator
@@ -130,7 +130,8 @@ def _enter_phase(state: EvolutionState, config: EvolveConfig, names: Sequence[st
     done = state.iteration
     ended = [phase for phase in state.phases if config.iterations <= min(done, phase["last_iteration"])]
     phase = ended[0] if ended else state.phases[-1] if state.phases else None
-    if phase is not None and (ended or done < phase["last_iteration"]):
+    # A run that has come to a budget or a target has ended, and may go on with others.
+    if phase is not None and (ended or (done < phase["last_iteration"] and not _was_summed_up(config.out, done))):
         for setting, value in asked.items():
             if phase[setting] != value:
                 raise ElmError(
@@ -143,11 +144,19 @@ def _enter_phase(state: EvolutionState, config: EvolveConfig, names: Sequence[st
     if phase is not None and all(phase[setting] == value for setting, value in asked.items()):
         phase["last_iteration"] = config.iterations
     else:
+        if phase is not None:
+            phase["last_iteration"] = done
         counts = {name: new_counts() for name in names}
         first = done + 1
         state.phases.append({"first_iteration": first, "last_iteration": config.iterations, **asked, "counts": counts})
         state.enter_operators(names)
     return True
+
+
+def _was_summed_up(run: Path, iterations: int) -> bool:
+    """Whether a run came to its end after so many iterations, and was not killed."""
+    summary = run / SUMMARY_FILE
+    return summary.exists() and read_json(summary)["iterations"] == iterations
 
 
 def _stop_reason(state: EvolutionState, config: EvolveConfig) -> str | None:

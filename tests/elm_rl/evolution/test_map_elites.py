@@ -317,6 +317,18 @@ def test_other_operators_wait_for_the_end_of_a_phase(tmp_path: Path) -> None:
         evolve(toy_config(out, "gp", iterations=3), ToyOperator(anywhere, "gp"), resume=True)
 
 
+def test_a_run_that_came_to_its_budget_goes_on_with_other_operators(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    stopped = evolve(toy_config(out, iterations=9, max_evaluations=40), ToyOperator(anywhere))
+    assert stopped.summary["iterations"] == 3
+    other = ToyOperator(anywhere, "gp")
+    done = evolve(toy_config(out, "gp", iterations=5), other, resume=True)
+    first, second = done.summary["phases"]
+    assert (first["first_iteration"], first["last_iteration"], list(first["operators"])) == (1, 3, ["toy"])
+    assert (second["first_iteration"], second["last_iteration"], list(second["operators"])) == (4, 5, ["gp"])
+    assert len(other.parents) == 2 * 16
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("seed", 1), ("terrains", ("Tunnel",)), ("batch_size", 17), ("duration", 3.0), ("seeds", ("square", "radial"))],
