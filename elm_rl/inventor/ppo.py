@@ -39,8 +39,8 @@ from elm_rl.models.terrain_conditioning import (
 )
 from elm_rl.models.tokenizer import decode_program, encode_text, start_id
 from elm_rl.runs.path_settings import take_paths
+from elm_rl.runs.processes import done_once
 from elm_rl.runs.run_directory import read_json, to_json, write_json
-from elm_rl.runs.run_lock import run_lock
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 
@@ -164,11 +164,7 @@ def run_finetune(config: FinetuneConfig) -> FinetuneResult:
     settings["language_model_weights"] = weights_digest(config.language_model)
     settings["start_weights"] = None if config.start is None else weights_digest(config.start)
     settings = json.loads(to_json(settings))
-    if (finished := _load_finished(config.out, settings)) is not None:
-        return finished
-    with run_lock(config.out):
-        # Asked again: the process that had the lock until now may have done the work.
-        return _load_finished(config.out, settings) or _train(config, settings)
+    return done_once(config.out, lambda: _load_finished(config.out, settings), lambda: _train(config, settings))
 
 
 def _train(config: FinetuneConfig, settings: Mapping[str, Any]) -> FinetuneResult:

@@ -31,8 +31,8 @@ from elm_rl.models.terrain_conditioning import (
 )
 from elm_rl.models.tokenizer import encode_text, start_id
 from elm_rl.runs.path_settings import take_paths
+from elm_rl.runs.processes import done_once
 from elm_rl.runs.run_directory import read_json, write_json
-from elm_rl.runs.run_lock import run_lock
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 
@@ -132,11 +132,7 @@ def run_warm_start(config: WarmStartConfig) -> WarmStartResult:
     settings = {k: v for k, v in asdict(config).items() if k not in _NOT_COMPARED}
     settings["corpus_fingerprint"] = read_json(config.corpus / CORPUS_FILE).get("fingerprint")
     settings["language_model_weights"] = weights_digest(config.language_model)
-    if (finished := _load_finished(config.out, settings)) is not None:
-        return finished
-    with run_lock(config.out):
-        # Asked again: the process that had the lock until now may have done the work.
-        return _load_finished(config.out, settings) or _train(config, settings)
+    return done_once(config.out, lambda: _load_finished(config.out, settings), lambda: _train(config, settings))
 
 
 def _load_finished(folder: Path, settings: dict[str, Any]) -> WarmStartResult | None:

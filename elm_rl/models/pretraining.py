@@ -18,7 +18,7 @@ from elm_rl.models.language_model import MODEL_SIZES, make_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, encode_text, start_id, train_tokenizer
 from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.processes import shared_run_lock
+from elm_rl.runs.processes import done_once
 from elm_rl.runs.run_directory import read_json
 
 __all__ = [
@@ -71,11 +71,7 @@ def run_pretrain(config: PretrainConfig) -> TrainResult:
     settings = {**asdict(config), "corpus_fingerprint": read_json(config.corpus / CORPUS_FILE).get("fingerprint")}
     for place in ("corpus", "out"):  # a run directory may move
         del settings[place]
-    if (finished := load_finished(config.out, settings)) is not None:
-        return finished
-    with shared_run_lock(config.out):
-        # Asked again: the process that had the lock until now may have done the work.
-        return load_finished(config.out, settings) or _train(config, corpus, settings)
+    return done_once(config.out, lambda: load_finished(config.out, settings), lambda: _train(config, corpus, settings))
 
 
 def _train(config: PretrainConfig, corpus: DatasetDict, settings: dict[str, Any]) -> TrainResult:

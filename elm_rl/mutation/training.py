@@ -34,7 +34,7 @@ from elm_rl.mutation.hold_out import hold_out
 from elm_rl.mutation.patch import PatchError
 from elm_rl.mutation.trained_format import write_mutation_format
 from elm_rl.mutation.training_options import MutationModelConfig, MutationTrainingConfig
-from elm_rl.runs.processes import is_main_process, shared_run_lock
+from elm_rl.runs.processes import done_once, is_main_process
 from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl, replaced_folder
 
 __all__ = ["MutationModelConfig", "MutationTrainingConfig", "run_mutation_training", "train_mutation_model"]
@@ -86,11 +86,9 @@ def train_mutation_model(
     settings = {**asdict(config), "triples": _fingerprint(triples)}
     for place in ("evolution", "out"):  # a run directory may move
         settings.pop(place, None)
-    if (finished := load_finished(output_dir, settings)) is not None:
-        return finished
-    with shared_run_lock(output_dir):
-        # Asked again: the process that had the lock until now may have done the work.
-        return load_finished(output_dir, settings) or _train(triples, output_dir, config, settings)
+    return done_once(
+        output_dir, lambda: load_finished(output_dir, settings), lambda: _train(triples, output_dir, config, settings)
+    )
 
 
 def _train(

@@ -28,8 +28,8 @@ from elm_rl.mutation.hold_out import hold_out
 from elm_rl.mutation.trained_format import MUTATION_FILE
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.path_settings import take_paths
+from elm_rl.runs.processes import done_once, is_main_process
 from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl, write_json
-from elm_rl.runs.run_lock import run_lock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +130,9 @@ def train_edit_model(lessons: Sequence[Lesson], output_dir: Path, config: EditMo
     settings = {**asdict(config), "lessons": _fingerprint(lessons)}
     for place in ("evolution", "out"):  # a run directory may move
         settings.pop(place, None)
-    if (finished := load_finished(output_dir, settings)) is not None:
-        return finished
-    with run_lock(output_dir):
-        # Asked again: the process that had the lock until now may have done the work.
-        return load_finished(output_dir, settings) or _train(lessons, output_dir, config, settings)
+    return done_once(
+        output_dir, lambda: load_finished(output_dir, settings), lambda: _train(lessons, output_dir, config, settings)
+    )
 
 
 def _train(
@@ -156,10 +154,11 @@ def _train(
     coder = EditCoder(tokenizer)
     learnt = _examples(coder, train, learn_programs=config.learn_programs)
     tested = _examples(coder, held_out, learn_programs=False)
-    with explained_disk_errors(output_dir):
-        output_dir.mkdir(parents=True, exist_ok=True)
-    # Before the training, which marks the folder as finished when it ends.
-    write_json(output_dir / MUTATION_FILE, {"format": LINE_EDITS})
+    if is_main_process():
+        with explained_disk_errors(output_dir):
+            output_dir.mkdir(parents=True, exist_ok=True)
+        # Before the training, which marks the folder as finished when it ends.
+        write_json(output_dir / MUTATION_FILE, {"format": LINE_EDITS})
     return train_causal_lm(model, tokenizer, learnt, output_dir, config, held_out=tested, settings=settings)
 
 
