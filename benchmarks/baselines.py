@@ -154,5 +154,5 @@ class PolicySamples(LanguageModelSamples):
 
     def prefix(self, terrain: str) -> list[int] | None:
         """Token ids in front of a program; None where the model has none for the terrain."""
-        known = self.model.config.terrains or []
-        return self.model.prompt_ids(terrain) if terrain in known else None
+        known = self.model.config.terrains
+        return self.model.prompt_ids(terrain) if terrain in known or not known else None

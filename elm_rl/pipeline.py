@@ -24,9 +24,9 @@ from elm_rl.inventor.ppo import FinetuneConfig, load_policy, run_finetune
 from elm_rl.inventor.warm_start import WarmStartConfig, run_warm_start
 from elm_rl.judging.comparison import compare, sample_blind, sample_conditioned
 from elm_rl.judging.sample_quality import measure_quality
+from elm_rl.models.conditioning.policy import DEFAULT_TERRAINS
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
-from elm_rl.models.terrain_conditioning import DEFAULT_TERRAINS
 from elm_rl.models.training_options import TRAINING_FILE
 from elm_rl.report import ReportConfig, run_report
 from elm_rl.runs.path_settings import take_paths

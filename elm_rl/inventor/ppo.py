@@ -25,19 +25,17 @@ from elm_rl.inventor.monitor import Best, Budget, FinetuneMonitor
 from elm_rl.inventor.reward import ProgramReward, RewardScale, TerrainReward, reward_scales
 from elm_rl.inventor.trainer import PPOSettings, TerrainPPOTrainer
 from elm_rl.judging.rollouts import ProgramEvaluator, rollouts
-from elm_rl.models.language_model import load_language_model, load_policy, save_language_model
-from elm_rl.models.sampling import sample_completions
-from elm_rl.models.terrain_conditioning import (
+from elm_rl.models.conditioning import (
     DEFAULT_PREFIX_LENGTH,
     DEFAULT_TERRAINS,
     TerrainBlindModel,
-    TerrainLlamaForCausalLM,
+    TerrainPolicy,
     condition,
     make_value_model,
-    unsampleable_ids,
-    weights_digest,
 )
-from elm_rl.models.tokenizer import decode_program, encode_text, start_id
+from elm_rl.models.language_model import load_language_model, load_policy, save_language_model, weights_digest
+from elm_rl.models.sampling import context_length, sample_completions
+from elm_rl.models.tokenizer import decode_program, encode_text, start_id, unsampleable_ids
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.processes import done_once
 from elm_rl.runs.run_directory import read_json, to_json, write_json
@@ -180,7 +178,7 @@ def _train(config: FinetuneConfig, settings: Mapping[str, Any]) -> FinetuneResul
     else:
         policy = load_policy(config.start, config.terrains)[0]
     if config.corpus is not None:
-        room = policy.config.max_position_embeddings - policy.config.prefix_length - 1
+        room = context_length(policy) - policy.config.prefix_length - 1
         length = response_length(tokenizer, load_corpus(config.corpus)[TRAIN]["program"])
         config = replace(config, response_length=min(length, room))
     reference = make_reference(policy, language_model if config.reference == "stage2" else None)
@@ -192,7 +190,7 @@ def _train(config: FinetuneConfig, settings: Mapping[str, Any]) -> FinetuneResul
 
 
 def finetune(
-    policy: TerrainLlamaForCausalLM,
+    policy: TerrainPolicy,
     reference: nn.Module,
     value_model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -220,11 +218,11 @@ def finetune(
         ConfigError: The settings do not fit the policy or its tokenizer, or a terrain has no scale.
         ElmError: The disk is full.
     """
-    terrains = list(policy.config.terrains or [])
+    terrains = list(policy.book.texts)
     if missing := [name for name in terrains if name not in scales]:
         raise ConfigError(f"There is no reward scale for terrain {missing[0]!r}; measure it with measure_scales.")
     scales = {name: scales[name] for name in terrains}
-    reward = TerrainReward(ProgramReward(evaluator, scales), tokenizer, policy.config)
+    reward = TerrainReward(ProgramReward(evaluator, scales), tokenizer, policy)
     kept: dict[str, torch.Tensor] = {}
 
     def measure() -> np.ndarray:
@@ -258,7 +256,7 @@ def finetune(
     )
 
 
-def make_reference(policy: TerrainLlamaForCausalLM, language_model: PreTrainedModel | None = None) -> nn.Module:
+def make_reference(policy: TerrainPolicy, language_model: PreTrainedModel | None = None) -> nn.Module:
     """What the KL term is measured from.
 
     Args:
@@ -285,14 +283,14 @@ def measure_scales(
 
 
 def rollout_distances(
-    policy: TerrainLlamaForCausalLM,
+    policy: TerrainPolicy,
     tokenizer: PreTrainedTokenizerBase,
     evaluator: ProgramEvaluator,
     settings: FinetuneSettings,
     seed: int,
 ) -> np.ndarray:
     """Distances of fresh samples, shape (terrains asked for, terrains walked on, samples); invalid ones count 0."""
-    terrains = policy.config.terrains or []
+    terrains = policy.book.texts
     prompts = [[*policy.prompt_ids(name), start_id(tokenizer)] for name in terrains]
     repeated = [prompt for prompt in prompts for _ in range(settings.evaluation_samples)]
     programs = _sample(policy, tokenizer, repeated, settings, seed)

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from elm_rl.errors import ConfigError
 from elm_rl.judging.rollouts import ProgramEvaluator, Scored
-from elm_rl.models.terrain_conditioning import TerrainLlamaConfig
+from elm_rl.models.conditioning.policy import TerrainPolicy
 from elm_rl.models.tokenizer import decode_program
 
 MIN_STD = 1.0
@@ -177,14 +177,14 @@ class TerrainReward(nn.Module):
     Args:
         core: Scores the programs.
         tokenizer: Turns ids into text.
-        config: Of the conditioned policy; it tells which ids are which terrain.
+        policy: The conditioned policy; it tells which ids are which terrain.
     """
 
     base_model_prefix = "backbone"
 
-    def __init__(self, core: ProgramReward, tokenizer: PreTrainedTokenizerBase, config: TerrainLlamaConfig) -> None:
+    def __init__(self, core: ProgramReward, tokenizer: PreTrainedTokenizerBase, policy: TerrainPolicy) -> None:
         super().__init__()
-        self.backbone = _ProgramBackbone(core, tokenizer, config)
+        self.backbone = _ProgramBackbone(core, tokenizer, policy)
         self.score = nn.Identity()
 
     @property
@@ -196,19 +196,19 @@ class TerrainReward(nn.Module):
 class _ProgramBackbone(nn.Module):
     """Ids (batch, length) -> rewards as a hidden state (batch, length, 1)."""
 
-    def __init__(self, core: ProgramReward, tokenizer: PreTrainedTokenizerBase, config: TerrainLlamaConfig) -> None:
+    def __init__(self, core: ProgramReward, tokenizer: PreTrainedTokenizerBase, policy: TerrainPolicy) -> None:
         super().__init__()
         self.core = core
         self.tokenizer = tokenizer
-        self.config = config
+        self._vocabulary, self._terrain_of = policy.config.vocab_size, policy.terrain_of
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **unused: Any) -> BaseModelOutput:
         # TRL overwrites padding with id 0, which may be a real token: only the mask tells them apart.
         rows = [ids[mask].tolist() for ids, mask in zip(input_ids.cpu(), attention_mask.bool().cpu(), strict=True)]
-        words = [[i for i in row if i < self.config.vocab_size] for row in rows]
+        words = [[i for i in row if i < self._vocabulary] for row in rows]
         batch = self.core.score(
             programs=[decode_program(self.tokenizer, row) for row in words],
-            terrains=[self.config.terrain_of(row) for row in rows],
+            terrains=[self._terrain_of(row) for row in rows],
             # From the second token on: a model without a beginning token starts its texts with the end token.
             finished=[self.tokenizer.eos_token_id in row[1:] for row in words],
         )

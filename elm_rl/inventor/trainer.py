@@ -34,7 +34,8 @@ from transformers.utils import logging
 
 from elm_rl.errors import ConfigError
 from elm_rl.inventor.reward import TerrainReward
-from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM
+from elm_rl.models.conditioning.policy import TerrainPolicy
+from elm_rl.models.sampling import context_length
 from elm_rl.models.tokenizer import start_id
 
 # Importing trl.experimental warns that it may change without notice. We know: the versions that have PPO are pinned.
@@ -148,7 +149,7 @@ class TerrainPPOTrainer(PPOTrainer):
     def __init__(
         self,
         settings: PPOSettings,
-        policy: TerrainLlamaForCausalLM,
+        policy: TerrainPolicy,
         reference: nn.Module,
         value_model: PreTrainedModel,
         reward: TerrainReward,
@@ -156,7 +157,7 @@ class TerrainPPOTrainer(PPOTrainer):
         folder: Path,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
-        prompts = [[*policy.prompt_ids(name), start_id(tokenizer)] for name in policy.config.terrains or []]
+        prompts = [[*policy.prompt_ids(name), start_id(tokenizer)] for name in policy.book.texts]
         _check_fit(settings, policy, tokenizer, prompts)
         self._max_grad_norm = settings.max_grad_norm
         self._clipped = [[p for p in model.parameters() if p.requires_grad] for model in (policy, value_model)]
@@ -230,7 +231,7 @@ def _arguments(settings: PPOSettings, folder: Path) -> PPOConfig:
 
 def _check_fit(
     settings: PPOSettings,
-    policy: TerrainLlamaForCausalLM,
+    policy: TerrainPolicy,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
 ) -> None:
@@ -239,13 +240,13 @@ def _check_fit(
             f"batch_size is {settings.batch_size}, but every batch has equally many programs of each of the "
             f"{len(prompts)} terrains; choose a multiple of {len(prompts)}."
         )
-    context = policy.config.max_position_embeddings
+    context = context_length(policy)
     if len(prompts[0]) + settings.response_length > context:
         raise ConfigError(
             f"response_length is {settings.response_length}, but the model's context is {context} tokens, of which the "
             f"prompt takes {len(prompts[0])}; choose {context - len(prompts[0])} or less."
         )
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id not in policy.lm_head.unsampleable:
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id not in policy.config.unsampleable_token_ids:
         raise ConfigError(
             "PPO needs a padding token that the policy cannot sample; condition the policy with "
             "unsampleable=unsampleable_ids(tokenizer), and give the tokenizer a padding token of its own."

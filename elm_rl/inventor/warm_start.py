@@ -19,17 +19,15 @@ from transformers import PreTrainedTokenizerBase
 from elm_rl.corpus.corpus import CORPUS_FILE, TRAIN, load_corpus
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.judging.rollouts import ProgramEvaluator, rollouts
-from elm_rl.models.language_model import load_language_model
-from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
-from elm_rl.models.terrain_conditioning import (
+from elm_rl.models.conditioning import (
     DEFAULT_PREFIX_LENGTH,
     DEFAULT_TERRAINS,
-    TerrainLlamaForCausalLM,
+    TerrainPolicy,
     condition,
-    unsampleable_ids,
-    weights_digest,
 )
-from elm_rl.models.tokenizer import encode_text, start_id
+from elm_rl.models.language_model import load_language_model, weights_digest
+from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
+from elm_rl.models.tokenizer import encode_text, start_id, unsampleable_ids
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.processes import done_once
 from elm_rl.runs.run_directory import read_json, write_json
@@ -217,7 +215,7 @@ def best_programs(fitness: np.ndarray, valid: np.ndarray, percent: float) -> lis
 
 
 def examples_for(
-    policy: TerrainLlamaForCausalLM,
+    policy: TerrainPolicy,
     tokenizer: PreTrainedTokenizerBase,
     terrain: str,
     programs: Sequence[str],

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.archives import ArchiveSpec
+from elm_rl.models.conditioning.policy import TerrainPolicy
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
@@ -216,11 +217,11 @@ def terrain_prefix(model: PreTrainedModel, terrain: str | None, *, required: boo
     Raises:
         ConfigError: A conditioned model needs a terrain, or another one than was given; or the model takes none.
     """
-    known = getattr(model.config, "terrains", None)
-    if known:
+    if isinstance(model, TerrainPolicy):
         if terrain is None:
-            raise ConfigError(f"This model writes for a terrain; name one with --terrain: {', '.join(known)}.")
-        return list(model.config.prompt_ids(terrain))
+            known = ", ".join(model.book.texts) or "any family's, with settings behind commas, or a file's"
+            raise ConfigError(f"This model writes for a terrain; name one with --terrain: {known}.")
+        return model.prompt_ids(terrain)
     if terrain is not None and required:
         raise ConfigError(f"This model was not trained to heed a terrain; leave out --terrain {terrain}.")
     return None

@@ -2,7 +2,7 @@
 
 `tokenizer` makes programs tokens. `language_model` has the sizes, and how models are saved and loaded (`sources`: from
 where; `devices`: to where),
-`sampling` how they write; `terrain_conditioning` tells a model which terrain to write for. `supervised_training` is the loop of
+`sampling` how they write; `conditioning` tells a model which terrain to write for. `supervised_training` is the loop of
 every supervised stage, with its settings in `training_options`, its log in `training_progress` and its checkpoints in
 `training_checkpoints`; `adapters` are for large models (LoRA); and `pretraining` is stage 2.
 """
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 from sodarace_gym.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from elm_rl.models.conditioning.policy import TerrainPolicy as TerrainPolicy
+    from elm_rl.models.conditioning.policy import TerrainPolicyConfig as TerrainPolicyConfig
+    from elm_rl.models.conditioning.policy import condition as condition
     from elm_rl.models.language_model import MODEL_SIZES as MODEL_SIZES
     from elm_rl.models.language_model import load_language_model as load_language_model
     from elm_rl.models.language_model import load_policy as load_policy
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
     from elm_rl.models.sampling import sample_completions as sample_completions
     from elm_rl.models.supervised_training import Example as Example
     from elm_rl.models.supervised_training import train_causal_lm as train_causal_lm
-    from elm_rl.models.terrain_conditioning import TerrainLlamaConfig as TerrainLlamaConfig
-    from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM as TerrainLlamaForCausalLM
-    from elm_rl.models.terrain_conditioning import condition as condition
     from elm_rl.models.tokenizer import decode_program as decode_program
     from elm_rl.models.tokenizer import encode_text as encode_text
     from elm_rl.models.tokenizer import train_tokenizer as train_tokenizer
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "conditioning.policy": ["TerrainPolicy", "TerrainPolicyConfig", "condition"],
         "language_model": [
             "MODEL_SIZES",
             "load_language_model",
@@ -47,7 +48,6 @@ __getattr__, __dir__ = lazy_names(
         "pretraining": ["PretrainConfig", "run_pretrain"],
         "sampling": ["sample_answers", "sample_completions"],
         "supervised_training": ["Example", "train_causal_lm"],
-        "terrain_conditioning": ["TerrainLlamaConfig", "TerrainLlamaForCausalLM", "condition"],
         "tokenizer": ["decode_program", "encode_text", "train_tokenizer"],
         "training_options": ["TrainConfig", "TrainResult"],
     },

@@ -6,6 +6,7 @@ Everything is a plain ``transformers`` object: a saved folder loads with ``AutoM
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,9 +31,9 @@ from transformers import (
 from transformers.utils import logging
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.models.conditioning.policy import TerrainPolicy  # importing it also tells transformers of it
 from elm_rl.models.devices import check_dtype, choose_device, choose_dtype
 from elm_rl.models.sources import ModelSource, find_model
-from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM  # importing it also tells transformers of it
 from elm_rl.models.tokenizer import DEFAULT_CONTEXT, encode_text, known_tokens_only
 from elm_rl.runs.run_directory import explained_disk_errors
 
@@ -217,26 +218,41 @@ def _load_tokenizer(source: ModelSource, config: PretrainedConfig) -> PreTrained
     return tokenizer
 
 
-def load_policy(
-    folder: Path, terrains: Sequence[str] | None = None
-) -> tuple[TerrainLlamaForCausalLM, PreTrainedTokenizerBase]:
+def load_policy(folder: Path, terrains: Sequence[str] | None = None) -> tuple[TerrainPolicy, PreTrainedTokenizerBase]:
     """Loads a conditioned policy and its tokenizer.
 
     Raises:
         ElmError: The folder holds no such model, or one for other terrains than ``terrains``.
     """
     policy, tokenizer = load_language_model(folder)
-    if not isinstance(policy, TerrainLlamaForCausalLM):
+    if not isinstance(policy, TerrainPolicy):
         raise ElmError(
-            f"'{folder}' holds a {type(policy).__name__}, but a policy with terrain codes was expected; give the "
+            f"'{folder}' holds a {type(policy).__name__}, but a policy that is told the terrain was expected; give the "
             "folder of a warm start or of a fine-tuned policy."
         )
-    if terrains is not None and list(terrains) != list(policy.config.terrains or []):
+    known = list(policy.config.terrains)
+    if terrains is not None and known and list(terrains) != known:
         raise ElmError(
-            f"The policy in '{folder}' knows the terrains {policy.config.terrains}, but {list(terrains)} were asked "
-            "for; use the same terrains in the same order."
+            f"The policy in '{folder}' knows the terrains {known}, but {list(terrains)} were asked for; use the same terrains "
+            "in the same order."
         )
+    for terrain in terrains or ():
+        policy.book.number(terrain)
     return policy, tokenizer
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a model's weights, by which a stage notices that the model it started from has changed.
+
+    Raises:
+        ElmError: The folder holds no model.
+    """
+    try:
+        return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    except OSError as error:
+        raise ElmError(
+            f"'{folder}' holds no model (model.safetensors: {error.strerror}); give the folder of a trained model."
+        ) from error
 
 
 @contextmanager

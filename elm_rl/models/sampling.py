@@ -34,7 +34,7 @@ class Completion(NamedTuple):
 
 def context_length(model: PreTrainedModel) -> int:
     """The most tokens, prompt and completion together, that a model reads."""
-    return getattr(model.config, "max_position_embeddings", None) or 1 << 30
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -123,3 +123,8 @@ def decode_program(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> st
         words = words[: words.index(tokenizer.eos_token_id)]
     # Some tokenizers otherwise join what stands apart in a program, such as "x ,".
     return str(tokenizer.decode(words, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def unsampleable_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of the special tokens that must not appear in a program: all but the end token."""
+    return sorted(set(tokenizer.all_special_ids) - {tokenizer.eos_token_id})

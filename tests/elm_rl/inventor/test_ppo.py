@@ -31,10 +31,10 @@ from elm_rl.inventor.ppo import (
 )
 from elm_rl.inventor.reward import ProgramReward, RewardScale, TerrainReward
 from elm_rl.inventor.trainer import PPOSettings, TerrainPPOTrainer
+from elm_rl.models.conditioning import TerrainPolicy, condition, make_value_model
 from elm_rl.models.language_model import make_model, save_language_model
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
-from elm_rl.models.terrain_conditioning import TerrainLlamaForCausalLM, condition, make_value_model, unsampleable_ids
-from elm_rl.models.tokenizer import encode_text, train_tokenizer
+from elm_rl.models.tokenizer import encode_text, train_tokenizer, unsampleable_ids
 from sodarace_gym.evaluation import Evaluation, EvaluationError
 
 TERRAINS = ("LeftWall", "Tunnel")
@@ -92,13 +92,13 @@ def speller(tmp_path_factory: pytest.TempPathFactory) -> LlamaForCausalLM:
     return model
 
 
-def policy_of(model: LlamaForCausalLM) -> TerrainLlamaForCausalLM:
+def policy_of(model: LlamaForCausalLM) -> TerrainPolicy:
     return condition(model, TERRAINS, unsampleable=unsampleable_ids(TOKENIZER))
 
 
 def trained(
     model: LlamaForCausalLM, out: Path, **changes: Any
-) -> tuple[FinetuneResult, TerrainLlamaForCausalLM, list[dict[str, Any]], LetterScorer]:
+) -> tuple[FinetuneResult, TerrainPolicy, list[dict[str, Any]], LetterScorer]:
     """Fine-tunes a new policy; returns its figures, itself, the lines of its metrics, and the scorer."""
     policy, scorer = policy_of(model), LetterScorer([])
     result = finetune(
@@ -115,9 +115,9 @@ def trained(
     return result, policy, [json.loads(line) for line in lines], scorer
 
 
-def trainer_of(model: LlamaForCausalLM, out: Path, **changes: Any) -> tuple[TerrainPPOTrainer, TerrainLlamaForCausalLM]:
+def trainer_of(model: LlamaForCausalLM, out: Path, **changes: Any) -> tuple[TerrainPPOTrainer, TerrainPolicy]:
     policy = policy_of(model)
-    reward = TerrainReward(ProgramReward(LetterScorer([]), SCALES), TOKENIZER, policy.config)
+    reward = TerrainReward(ProgramReward(LetterScorer([]), SCALES), TOKENIZER, policy)
     settings = PPOSettings(batch_size=16, response_length=6, learning_rate=1e-3, warm_up=0, **changes)
     value = make_value_model(policy)
     return TerrainPPOTrainer(settings, policy, make_reference(policy), value, reward, TOKENIZER, out), policy
@@ -240,7 +240,7 @@ def test_the_time_budget_ends_the_run_between_two_updates(speller: LlamaForCausa
 
 def test_a_policy_that_can_sample_padding_is_refused(speller: LlamaForCausalLM, tmp_path: Path) -> None:
     policy = condition(speller, TERRAINS, unsampleable=[1])
-    reward = TerrainReward(ProgramReward(LetterScorer([]), SCALES), TOKENIZER, policy.config)
+    reward = TerrainReward(ProgramReward(LetterScorer([]), SCALES), TOKENIZER, policy)
     with pytest.raises(ConfigError, match="padding token that the policy cannot sample"):
         TerrainPPOTrainer(
             replace(SETTINGS), policy, make_reference(policy), make_value_model(policy), reward, TOKENIZER, tmp_path
@@ -344,4 +344,4 @@ def test_the_response_length_covers_the_given_share_of_programs() -> None:
 
 def test_saved_policies_can_be_read_by_others(speller: LlamaForCausalLM, tmp_path: Path) -> None:
     save_language_model(policy_of(speller), TOKENIZER, tmp_path)
-    assert type(AutoModelForCausalLM.from_pretrained(tmp_path)) is TerrainLlamaForCausalLM
+    assert type(AutoModelForCausalLM.from_pretrained(tmp_path)) is TerrainPolicy

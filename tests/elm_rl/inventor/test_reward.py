@@ -12,7 +12,8 @@ from elm_rl.errors import ConfigError
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.inventor.reward import MIN_STD, ProgramReward, RewardScale, TerrainReward, reward_scales
 from elm_rl.judging.rollouts import rollouts
-from elm_rl.models.terrain_conditioning import TerrainLlamaConfig
+from elm_rl.models.conditioning import condition
+from elm_rl.models.language_model import make_model
 from elm_rl.models.tokenizer import encode_text, train_tokenizer
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 
@@ -20,7 +21,7 @@ TERRAINS = ("LeftWall", "RightWall", "Tunnel")
 SCALES = {name: RewardScale(mean=2.0, std=4.0, invalid=-1.0) for name in TERRAINS}
 TOKENIZER = train_tokenizer([load_seed("square"), load_seed("radial")], 400, context=512)
 PAD, BOS, EOS = 0, 1, 2
-CONFIG = TerrainLlamaConfig(vocab_size=len(TOKENIZER), terrains=list(TERRAINS), prefix_length=2)
+POLICY = condition(make_model("0.1M", TOKENIZER, context=128, seed=0), TERRAINS, prefix_length=2)
 
 
 @dataclass
@@ -40,7 +41,7 @@ class CountingEvaluator:
 
 
 def sequence(terrain: str, program: str, *, end: bool = True) -> list[int]:
-    return [*CONFIG.prompt_ids(terrain), BOS, *encode_text(TOKENIZER, program), *([EOS] if end else [])]
+    return [*POLICY.prompt_ids(terrain), BOS, *encode_text(TOKENIZER, program), *([EOS] if end else [])]
 
 
 def as_trl_does(model: nn.Module, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,7 +64,7 @@ def as_trl_does(model: nn.Module, rows: Sequence[Sequence[int]]) -> tuple[torch.
 
 def test_programs_are_decoded_scored_in_one_call_and_normalised() -> None:
     evaluator = CountingEvaluator([])
-    model = TerrainReward(ProgramReward(evaluator, SCALES), TOKENIZER, CONFIG)
+    model = TerrainReward(ProgramReward(evaluator, SCALES), TOKENIZER, POLICY)
     rows = [
         sequence("Tunnel", "for Tunnel\n"),
         sequence("LeftWall", "for Tunnel\n"),
@@ -88,9 +89,9 @@ def test_a_real_token_with_id_0_is_no_padding() -> None:
     tokenizer = train_tokenizer(["ab"], 260)
     tokenizer.pad_token = "<sep>"
     exclamation = encode_text(tokenizer, "!")[0]
-    config = TerrainLlamaConfig(vocab_size=len(tokenizer), terrains=["Tunnel"], prefix_length=1)
-    model = TerrainReward(ProgramReward(evaluator, SCALES), tokenizer, config)
-    row = [*config.prompt_ids("Tunnel"), BOS, *encode_text(tokenizer, "ab"), EOS]
+    policy = condition(make_model("0.1M", tokenizer, context=128, seed=0), ["Tunnel"], prefix_length=1)
+    model = TerrainReward(ProgramReward(evaluator, SCALES), tokenizer, policy)
+    row = [*policy.prompt_ids("Tunnel"), BOS, *encode_text(tokenizer, "ab"), EOS]
     as_trl_does(model, [row, [*row[:-1], exclamation, EOS]])
     assert evaluator.calls[0][0] == ["ab", "ab!"]
 
@@ -155,7 +156,7 @@ def test_the_environment_is_the_reward() -> None:
     programs = [load_seed("square"), load_seed("radial"), "x = 1\n"]
     with Evaluator(n_jobs=1, duration=2.0) as evaluator:
         expected = [evaluator.evaluate(programs, name) for name in ("LeftWall", "Tunnel")]
-        model = TerrainReward(ProgramReward(evaluator, SCALES), TOKENIZER, CONFIG)
+        model = TerrainReward(ProgramReward(evaluator, SCALES), TOKENIZER, POLICY)
         rows = [sequence(name, program) for name in ("LeftWall", "Tunnel") for program in programs]
         _, rewards = as_trl_does(model, rows)
     assert model.last is not None

@@ -17,11 +17,11 @@ from elm_rl.inventor.warm_start import (
     run_warm_start,
     score_programs,
 )
+from elm_rl.models.conditioning import condition
 from elm_rl.models.language_model import load_language_model, load_policy, make_model
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
-from elm_rl.models.terrain_conditioning import condition, unsampleable_ids
-from elm_rl.models.tokenizer import decode_program, encode_text, train_tokenizer
+from elm_rl.models.tokenizer import decode_program, encode_text, train_tokenizer, unsampleable_ids
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 
 TERRAINS = ("LeftWall", "RightWall")

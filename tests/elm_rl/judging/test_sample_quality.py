@@ -26,9 +26,9 @@ from elm_rl.judging.sample_quality import (
     terrain_prefix,
 )
 from elm_rl.judging.terrain_matrix import is_conditional
+from elm_rl.models.conditioning import condition
 from elm_rl.models.language_model import make_model, save_language_model
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
-from elm_rl.models.terrain_conditioning import condition
 from elm_rl.models.tokenizer import train_tokenizer
 from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 

@@ -1,0 +1,333 @@
+"""Policies: any causal language model that is told, in front of the program, which terrain to write for.
+
+With a vocabulary of ``V`` tokens and ``P`` slots a terrain, the id ``V + number * P + slot`` selects one of the ``P`` prefix
+embeddings of a terrain. A sequence is the ``P`` ids of its terrain, then ``<bos> program <eos>``. The input embedding sends ids
+below ``V`` to the ordinary table and ids from ``V`` on to a terrain encoder; the output head covers ``V`` tokens only, so that
+no sampler, however configured, can write a terrain. Because a terrain is nothing but ids, every trainer, data loader and
+``generate`` works without knowing about it.
+
+Importing this module registers the classes with ``transformers``; then ``AutoModelForCausalLM.from_pretrained(folder)`` loads a
+policy like any other model, whatever decoder is in it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationMixin,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from elm_rl.errors import ConfigError
+from elm_rl.models.conditioning.encoders import CODES, TERRAIN_ENCODERS, TerrainEncoder
+from elm_rl.models.conditioning.terrain_book import TerrainBook
+from sodarace_gym.terrains.terrain import Terrain
+
+DEFAULT_TERRAINS = ("LeftWall", "RightWall", "Tunnel")
+"""The paper's first set, chosen so that no single walker does well on all of it."""
+
+DEFAULT_PREFIX_LENGTH = 4
+"""Slots of a terrain. More slots carry more of the signal at the cost of a few positions."""
+
+CODE_SPREAD = 0.3
+"""How far new codes lie from the embedding of ``<bos>``, in standard deviations of the word embeddings. In small trials
+0.3 left the loss of the stage 2 model as it was; at 1.0 some codes doubled it."""
+
+UNSAMPLEABLE_LOGIT = -1e4
+"""Logit of tokens that must not be sampled: their probability is exactly 0 in float32, and unlike minus infinity it
+stays finite when trainers multiply it by that probability to get an entropy, or divide it by a temperature."""
+
+
+class TerrainPolicyConfig(PretrainedConfig):
+    """What a policy is made of.
+
+    Attributes:
+        text_config: The configuration of the decoder, of any causal language model.
+        terrain_encoder: Name of the encoder in `TERRAIN_ENCODERS`.
+        prefix_length: Slots ``P`` of each terrain.
+        terrains: The terrains that codes were learnt for, as `Terrain.to_dict` gives them, by the texts that name them; empty
+            for encoders that look.
+        unsampleable_token_ids: Tokens that end no program and stand in none (padding, beginning, separator).
+    """
+
+    model_type = "terrain_policy"
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - as transformers declares it
+
+    def __init__(
+        self,
+        text_config: PretrainedConfig | dict[str, Any] | None = None,
+        terrain_encoder: str = CODES,
+        prefix_length: int = DEFAULT_PREFIX_LENGTH,
+        terrains: Mapping[str, dict[str, Any]] | None = None,
+        unsampleable_token_ids: Sequence[int] = (),
+        **settings: Any,
+    ) -> None:
+        if isinstance(text_config, dict):
+            text_config = AutoConfig.for_model(**text_config)
+        self.text_config = AutoConfig.for_model("llama") if text_config is None else text_config
+        self.terrain_encoder = terrain_encoder
+        self.prefix_length = prefix_length
+        self.terrains = dict(terrains or {})
+        self.unsampleable_token_ids = list(unsampleable_token_ids)
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings"):
+            settings.setdefault(name, getattr(self.text_config, name, None))
+        super().__init__(**settings)
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens that a program is written in; ids from here on are terrains."""
+        return int(self.get_text_config().vocab_size)
+
+
+class _TerrainWords:
+    """What an input embedding is besides, once it understands terrains; see `_teach_terrains`."""
+
+    encoder: TerrainEncoder
+    num_embeddings: int
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Embeds ids (batch, length) -> (batch, length, hidden)."""
+        virtual = input >= self.num_embeddings
+        words: torch.Tensor = super().forward(input.masked_fill(virtual, 0))  # type: ignore[misc]
+        if not bool(virtual.any()):  # every step of generation after the first
+            return words
+        slots = self.encoder.shape[0]
+        places = input[virtual] - self.num_embeddings
+        distinct, rows = (places // slots).unique(return_inverse=True)
+        codes = self.encoder(distinct)[rows, places % slots]
+        return words.index_put((virtual,), codes.to(words.dtype))
+
+
+def _teach_terrains(model: PreTrainedModel, config: TerrainPolicyConfig) -> TerrainBook:
+    """Has a decoder's input embedding send the ids of terrains to an encoder; returns the book of them.
+
+    The embedding gets another class and stays the object that it is: its weight may be tied to the output head, and some
+    decoders scale what it says.
+    """
+    make = TERRAIN_ENCODERS.get(config.terrain_encoder)
+    if make is None:
+        raise ConfigError(
+            f"terrain_encoder is {config.terrain_encoder!r}, expected one of {', '.join(TERRAIN_ENCODERS)}."
+        )
+    known = {text: Terrain.from_dict(terrain) for text, terrain in config.terrains.items()}
+    book = TerrainBook(known, closed=config.terrain_encoder == CODES)
+    words = model.get_input_embeddings()
+    kind = type(words)
+    words.__class__ = type(f"Terrain{kind.__name__}", (_TerrainWords, kind), {})
+    words.encoder = make(book, config.prefix_length, words.embedding_dim)
+    return book
+
+
+class TerrainPolicy(PreTrainedModel, GenerationMixin):
+    """Terrain in, program out: a causal language model whose input embedding understands terrains."""
+
+    config: TerrainPolicyConfig
+    config_class = TerrainPolicyConfig
+    base_model_prefix = "policy"
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config: TerrainPolicyConfig) -> None:
+        super().__init__(config)
+        self.decoder = AutoModelForCausalLM.from_config(config.text_config)
+        self.book = _teach_terrains(self.decoder, config)
+        self.post_init()
+
+    @property
+    def encoder(self) -> TerrainEncoder:
+        """What turns terrains into embeddings."""
+        return cast(TerrainEncoder, self.get_input_embeddings().encoder)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The decoder's."""
+        return self.decoder.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The decoder's."""
+        return self.decoder.get_output_embeddings()
+
+    def prompt_ids(self, terrain: Terrain | str) -> list[int]:
+        """The ``P`` virtual ids that stand for a terrain, in front of ``<bos>``.
+
+        Args:
+            terrain: Any terrain, or a text that names one, as in ``Hills,difficulty=0.5,seed=3``.
+
+        Raises:
+            ConfigError: The text names none, or the model has codes for other terrains only.
+        """
+        first = self.config.vocab_size + self.book.number(terrain) * self.config.prefix_length
+        return list(range(first, first + self.config.prefix_length))
+
+    def terrain_of(self, ids: Sequence[int]) -> str:
+        """What names the terrain that the first virtual id of a sequence belongs to.
+
+        Raises:
+            ConfigError: The sequence has no virtual id, or one that no terrain has.
+        """
+        first = next((int(i) for i in ids if i >= self.config.vocab_size), None)
+        number = -1 if first is None else (first - self.config.vocab_size) // self.config.prefix_length
+        if not 0 <= number < len(self.book):
+            raise ConfigError(
+                f"Expected a sequence that begins with terrain ids ({self.config.vocab_size} or more), but its first ids are "
+                f"{[int(i) for i in ids[:4]]}; put prompt_ids(terrain) in front of it."
+            )
+        return self.book.texts[number]
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **settings: Any,
+    ) -> CausalLMOutputWithPast:
+        """What the decoder says to ids (batch, length) of terrains and programs.
+
+        The unsampleable tokens are pushed out of every distribution here, and not by the sampler, because a policy gradient
+        needs the distribution that is trained to be the one that was sampled from.
+        """
+        output: CausalLMOutputWithPast = self.decoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **settings,
+        )
+        output.logits = without(output.logits, self.config.unsampleable_token_ids)
+        return output
+
+
+class TerrainValue(PreTrainedModel):
+    """The critic of PPO: a backbone with a terrain encoder of its own, and one number per position.
+
+    TRL reads ``base_model_prefix`` (``"backbone"``) and ``score`` from it, and calls nothing else.
+    """
+
+    config: TerrainPolicyConfig
+    config_class = TerrainPolicyConfig
+    base_model_prefix = "backbone"
+    _supports_sdpa = True
+
+    def __init__(self, config: TerrainPolicyConfig) -> None:
+        super().__init__(config)
+        model = AutoModelForCausalLM.from_config(config.text_config)
+        self.book = _teach_terrains(model, config)
+        self.backbone = model.base_model
+        self.score = nn.Linear(self.backbone.get_input_embeddings().embedding_dim, 1)
+        self.post_init()
+
+    @property
+    def encoder(self) -> TerrainEncoder:
+        """What turns terrains into embeddings."""
+        return cast(TerrainEncoder, self.backbone.get_input_embeddings().encoder)
+
+    def forward(self, **inputs: Any) -> torch.Tensor:
+        """Values of ids (batch, length) -> (batch, length)."""
+        values: torch.Tensor = self.score(self.backbone(**inputs).last_hidden_state).squeeze(-1)
+        return values
+
+
+def condition(
+    language_model: PreTrainedModel,
+    terrains: Sequence[Terrain | str] = DEFAULT_TERRAINS,
+    *,
+    encoder: str = CODES,
+    prefix_length: int = DEFAULT_PREFIX_LENGTH,
+    unsampleable: Sequence[int] | None = None,
+    seed: int = 0,
+) -> TerrainPolicy:
+    """Gives a language model a terrain encoder; everything else of it is copied.
+
+    The prefix starts beside the embedding of ``<bos>``, which the model is used to see in front of a program, so that an
+    untrained one disturbs it as little as possible.
+
+    Args:
+        language_model: Any causal language model of transformers with one embedding table; it is not changed.
+        terrains: The terrains, all different, or texts that name them. Codes are learnt for these and no others; the other
+            encoders take any terrain at any time.
+        encoder: Name of the encoder: codes, profile or image.
+        prefix_length: Slots of each terrain.
+        unsampleable: Tokens never to be sampled (see `unsampleable_ids`); by default the padding and beginning tokens
+            that the model's configuration names.
+        seed: Seed of what the encoder begins with; torch's global generator is left as it was.
+
+    Raises:
+        ConfigError: The model is conditioned already or no causal language model, terrains are missing or doubled, there is
+            no such encoder, or ``prefix_length`` is below 1.
+    """
+    if isinstance(language_model, TerrainPolicy) or language_model.get_output_embeddings() is None:
+        raise ConfigError(
+            f"Only a plain causal language model can be given a terrain encoder, but got a {type(language_model).__name__}."
+        )
+    if encoder not in TERRAIN_ENCODERS:
+        raise ConfigError(f"terrain_encoder is {encoder!r}, expected one of {', '.join(TERRAIN_ENCODERS)}.")
+    book = TerrainBook()
+    for terrain in terrains:
+        book.number(terrain)
+    if len(book) != len(terrains) or (encoder == CODES and not terrains):
+        raise ConfigError(f"Expected one or more different terrains, but got {list(terrains)}.")
+    if prefix_length < 1:
+        raise ConfigError(f"prefix_length is {prefix_length}, but a terrain needs at least 1 slot.")
+    base = language_model.config
+    if unsampleable is None:
+        unsampleable = [i for i in (base.pad_token_id, base.bos_token_id) if i is not None and i != base.eos_token_id]
+    config = TerrainPolicyConfig(
+        text_config=copy.deepcopy(base),
+        terrain_encoder=encoder,
+        prefix_length=prefix_length,
+        terrains={text: book[number].to_dict() for number, text in enumerate(book.texts)} if encoder == CODES else None,
+        unsampleable_token_ids=sorted(set(unsampleable)),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        policy = TerrainPolicy(config)
+        policy.decoder.load_state_dict(language_model.state_dict(), strict=False)
+        words = cast(nn.Embedding, policy.get_input_embeddings()).weight.detach()
+        near = words[base.bos_token_id] if base.bos_token_id is not None else words.mean(0)
+        policy.encoder.start_near(near, CODE_SPREAD * float(words.std()))
+    policy.generation_config = copy.deepcopy(language_model.generation_config)
+    policy.to(language_model.device, language_model.dtype)
+    for terrain in terrains:
+        policy.book.number(terrain)
+    return policy.train(language_model.training)
+
+
+def make_value_model(policy: TerrainPolicy) -> TerrainValue:
+    """The critic for a policy: a copy of its backbone and encoder, and a head that starts at zero everywhere."""
+    with torch.random.fork_rng():
+        value = TerrainValue(copy.deepcopy(policy.config))
+    value.backbone.load_state_dict(policy.decoder.base_model.state_dict())
+    value.book = value.encoder.book = policy.book
+    nn.init.zeros_(value.score.weight)
+    nn.init.zeros_(value.score.bias)
+    nn.Module.to(value, device=policy.device, dtype=policy.dtype)
+    return value.train(policy.training)
+
+
+def without(logits: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
+    """Logits in which some tokens cannot be sampled."""
+    if not ids:
+        return logits
+    return logits.index_fill(-1, torch.tensor(ids, device=logits.device), UNSAMPLEABLE_LOGIT)
+
+
+AutoConfig.register(TerrainPolicyConfig.model_type, TerrainPolicyConfig, exist_ok=True)
+AutoModelForCausalLM.register(TerrainPolicyConfig, TerrainPolicy, exist_ok=True)

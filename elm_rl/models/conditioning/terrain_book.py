@@ -1,0 +1,110 @@
+"""The terrains that a policy has been asked about, by number: the ids of a prompt name a terrain by its number here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+
+from elm_rl.errors import ConfigError
+from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT, Terrain
+from sodarace_gym.terrains.texts import terrain_from_text
+
+IMAGE_SIZE = (128, 64)
+"""Width and height of the images that an encoder looks at, pixels: 0.75 units each."""
+
+
+class TerrainBook:
+    """Numbers terrains as they are asked for, and shows them to an encoder.
+
+    A policy, its critic and its reference share one: a copy of a model has the book of the model, or the ids of a terrain that
+    is met later would mean different things to them.
+
+    Args:
+        terrains: Those that are known from the beginning, by the texts that name them, numbered in this order.
+        closed: Whether there will never be others, as for codes that are learnt one by one.
+    """
+
+    def __init__(self, terrains: Mapping[str, Terrain] = MappingProxyType({}), *, closed: bool = False) -> None:
+        self._terrains: list[Terrain] = []
+        self._texts: list[str] = []
+        self._numbers: dict[tuple[bytes, bytes], int] = {}
+        self._profiles: list[np.ndarray] = []
+        self._images: dict[int, np.ndarray] = {}
+        self._closed = False
+        for text, terrain in terrains.items():
+            self._add(text, terrain)
+        self._closed = closed
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TerrainBook:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._terrains)
+
+    def __getitem__(self, number: int) -> Terrain:
+        return self._terrains[number]
+
+    @property
+    def texts(self) -> list[str]:
+        """What names the terrains, in order; for one that came as an object, its own name."""
+        return self._texts[:]
+
+    def number(self, terrain: Terrain | str) -> int:
+        """The number of a terrain, or of the one that a text names; a new one gets the next number.
+
+        Raises:
+            ConfigError: The text names none, or the terrain is not among those that a closed book knows.
+        """
+        if isinstance(terrain, str):
+            if terrain in self._texts:
+                return self._texts.index(terrain)
+            if self._closed:
+                raise self._unknown(terrain)
+        try:
+            made = terrain_from_text(terrain) if isinstance(terrain, str) else terrain
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        found = self._numbers.get(made.key)
+        if found is None:
+            if self._closed:
+                raise self._unknown(made.name)
+            found = self._add(terrain if isinstance(terrain, str) else made.name, made)
+        return found
+
+    def _add(self, text: str, terrain: Terrain) -> int:
+        number = self._numbers[terrain.key] = len(self._terrains)
+        self._terrains.append(terrain)
+        self._texts.append(text)
+        profile = terrain.profile()
+        self._profiles.append(np.stack([profile["floor"], profile["ceiling"]]) / PROFILE_MAX_HEIGHT)
+        return number
+
+    def _unknown(self, terrain: str) -> ConfigError:
+        return ConfigError(
+            f"The model knows the terrains {', '.join(self._texts)}, but got {terrain!r}; use one of these, or train a policy "
+            "that looks at terrains (terrain_encoder profile or image)."
+        )
+
+    def profiles(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Floor and ceiling of terrains (n,): (n, 2, PROFILE_POINTS), between -1 and 1."""
+        found = np.stack([self._profiles[number] for number in numbers.tolist()])
+        return torch.from_numpy(found).to(numbers.device)
+
+    def images(self, numbers: torch.Tensor) -> torch.Tensor:
+        """What is solid (1) and what is open (0) of terrains (n,): (n, 1, height, width)."""
+        return torch.from_numpy(np.stack([self._image(number) for number in numbers.tolist()])).to(numbers.device)
+
+    def _image(self, number: int) -> np.ndarray:
+        if number not in self._images:
+            # Imported when it is needed: pictures need pygame, and models that look at profiles do not.
+            from sodarace_gym.rendering.film import terrain_observation
+
+            image = terrain_observation(self._terrains[number], IMAGE_SIZE).mean(axis=-1)
+            light, dark = float(image.max()), float(image.min())
+            solid = (light - image) / max(light - dark, 1.0)
+            self._images[number] = solid[None].astype(np.float32)
+        return self._images[number]
