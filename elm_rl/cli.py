@@ -62,6 +62,13 @@ STAGES: dict[str, Stage] = {
         "Collects the good programs of evolution runs into a training and a held-out set (Parquet).",
         "elm-rl corpus --evolution runs/evolution --out runs/corpus",
     ),
+    "cross-table": Stage(
+        "elm_rl.corpus.cross_table",
+        "CrossTableConfig",
+        "run_cross_table",
+        "Rolls chosen elites out on many terrains, with perturbed copies: which walker suits which terrain?",
+        "elm-rl cross-table --evolution runs/evolution --out runs/cross_table",
+    ),
     "pretrain": Stage(
         "elm_rl.models.pretraining",
         "PretrainConfig",

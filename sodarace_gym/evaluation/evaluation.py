@@ -38,6 +38,8 @@ class Evaluation:
         repairs: How often each repair was needed to bring the design within the limits; read-only.
         robust_fitness: The least distance among the walker and its perturbed copies, walker units, 0.0 where there is an
             error; None where the Evaluator makes no copies.
+        copy_distances: The distance of each perturbed copy, walker units, 0.0 for one that failed; None where the Evaluator
+            makes no copies.
         ground_share: Share of the time that a foot was on the ground, mean over the joints that ever were, in [0, 1]; 0.0 where
             there is an error, None where the Evaluator does not look at gaits.
         mean_height: Mean height of the centre of mass above the floor below it while walking, walker units; 0.0 where there is
@@ -53,6 +55,7 @@ class Evaluation:
     error: EvaluationError | None = None
     repairs: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     robust_fitness: float | None = None
+    copy_distances: tuple[float, ...] | None = None
     ground_share: float | None = None
     mean_height: float | None = None
 

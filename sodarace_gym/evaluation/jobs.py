@@ -108,10 +108,17 @@ def evaluation_of(walker: Built, rollouts: Sequence[Rollout], robustness: int, g
     """The evaluation of a walker that did the first of the roll-outs, and whose copies did the others."""
     unmoved = 0.0 if gait else None
     if walker.design is None:
-        robust = 0.0 if robustness else None
-        return Evaluation(error=walker.error, robust_fitness=robust, ground_share=unmoved, mean_height=unmoved)
+        robust, copies = (0.0, (0.0,) * robustness) if robustness else (None, None)
+        return Evaluation(
+            error=walker.error,
+            robust_fitness=robust,
+            copy_distances=copies,
+            ground_share=unmoved,
+            mean_height=unmoved,
+        )
     fault, went = rollouts[0].fault, rollouts[0].gait
     displacement = rollouts[0].displacement if fault is None else 0.0
+    distances = [abs(rollout.displacement) if rollout.fault is None else 0.0 for rollout in rollouts]
     return Evaluation(
         fitness=abs(displacement),
         displacement=displacement,
@@ -121,11 +128,8 @@ def evaluation_of(walker: Built, rollouts: Sequence[Rollout], robustness: int, g
         design=walker.design,
         error=None if fault is None else EvaluationError(fault, _FAULTS[fault]),
         repairs=MappingProxyType(dict(walker.repairs)),
-        robust_fitness=_least_distance(rollouts) if robustness else None,
+        robust_fitness=min(distances) if robustness else None,
+        copy_distances=tuple(distances[1:]) if robustness else None,
         ground_share=unmoved if went is None else went.ground_share,
         mean_height=unmoved if went is None else went.mean_height,
     )
-
-
-def _least_distance(rollouts: Sequence[Rollout]) -> float:
-    return min(abs(rollout.displacement) if rollout.fault is None else 0.0 for rollout in rollouts)

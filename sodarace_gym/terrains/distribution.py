@@ -44,6 +44,13 @@ class TerrainDraw(NamedTuple):
     seed: int
     difficulty: float
 
+    @property
+    def text(self) -> str:
+        """The terrain as people write it, for :func:`sodarace_gym.terrains.texts.terrain_from_text`."""
+        if self.family in TERRAIN_NAMES:
+            return f"{self.family},seed={self.seed}"
+        return f"{self.family},difficulty={self.difficulty!r},seed={self.seed}"
+
     def terrain(self) -> Terrain:
         """Makes the terrain.
 

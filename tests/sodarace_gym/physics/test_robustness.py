@@ -28,13 +28,15 @@ def test_robust_fitness_is_the_least_of_a_walker_and_its_copies():
     for robustness in (1, 3):
         with Evaluator(n_jobs=2, robustness=robustness) as careful:
             evaluations = careful.evaluate(PROGRAMS, "Flat")
-        assert [dataclasses.replace(e, robust_fitness=None) for e in evaluations] == plain
+        assert [dataclasses.replace(e, robust_fitness=None, copy_distances=None) for e in evaluations] == plain
+        assert all(e.robust_fitness == min(e.fitness, *e.copy_distances) for e in evaluations)
         levels.append([e.robust_fitness for e in evaluations])
     for fitness, one, three in zip((e.fitness for e in plain), *levels, strict=True):
         assert fitness >= one >= three >= 0.0
     ground = make_terrain("Flat")
     copies = [abs(roll_out(perturbed(DESIGNS[3], copy), ground).displacement) for copy in (1, 2, 3)]
     assert levels[1][3] == min(plain[3].fitness, *copies)
+    assert evaluations[3].copy_distances == tuple(copies)
 
 
 def test_robust_fitness_tells_chaos_from_walking():

@@ -21,6 +21,7 @@ from sodarace_gym.terrains.distribution import (
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
+from sodarace_gym.terrains.texts import terrain_from_text
 from tests.sodarace_gym.sample_walkers import square
 
 NAMES = (*TERRAIN_NAMES, *FAMILIES)
@@ -57,6 +58,7 @@ def test_everything_allowed_comes_up():
 def test_a_draw_names_its_terrain(name):
     expected = make_terrain(name, 5) if name in TERRAIN_NAMES else make_terrain(name, 5, 0.25)
     assert TerrainDraw(name, 5, 0.25).terrain().key == expected.key
+    assert terrain_from_text(TerrainDraw(name, 5, 0.25).text).key == expected.key
 
 
 def test_splits_share_no_seed_and_no_terrain():
