@@ -1,7 +1,7 @@
 """Evolution runs become data sets.
 
 `corpus` keeps what was good for its niche and holds lineages out. `cross_table` says which walker suits which terrain: the
-elites that `walker_choice` chooses, rolled out on many terrains; `score_store` keeps every roll-out, and `walker_regressor` expects
+elites that `walker_choice` chooses, rolled out on many terrains. `score_store` keeps every roll-out; `walker_regressor` expects
 what nobody rolled out.
 """
 
