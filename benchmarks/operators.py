@@ -40,6 +40,7 @@ MIXES: dict[str, Mix] = {
     **{f"rounds-{rounds}": Mix(DEFAULT_OPERATORS, rounds) for rounds in (1, 2, 3)},
 }
 """The mixes compared, by name; default is what ``elm-rl evolve`` uses without flags, which is also zero rounds."""
+ALL = "all four"
 COUNTS = ("applied", "valid", "new", "admitted")
 
 
@@ -74,20 +75,23 @@ class Outcome(NamedTuple):
 
     Attributes:
         curve: Evaluations, niches, QD score and best fitness after each iteration, shape (iterations, 4).
+        maps: QD score of each seed's map at the end, and of all together.
         counts: Children proposed, applied, valid, new and admitted, by operator.
         seconds: How long it took, training included.
     """
 
     curve: np.ndarray
+    maps: dict[str, float]
     counts: dict[str, dict[str, int]]
     seconds: float
 
 
 def outcome(run: Path, evaluations: int) -> Outcome:
     """Reads a run up to the iteration in which so many programs were evaluated."""
-    curve, counts, seconds = [], dict[str, dict[str, int]](), 0.0
+    curve, maps, counts, seconds = [], dict[str, float](), dict[str, dict[str, int]](), 0.0
     for line in read_jsonl(run / "metrics.jsonl"):
         curve.append([line["evaluations"], line["niches"], line["qd_score"], line["best"]])
+        maps = {name: found["qd_score"] for name, found in line["archives"].items()}
         seconds += line.get("timing", {}).get("seconds", 0.0)
         for name, found in line.get("operators", {}).items():
             mine = counts.setdefault(name, dict.fromkeys(("proposed", *COUNTS), 0))
@@ -97,7 +101,7 @@ def outcome(run: Path, evaluations: int) -> Outcome:
             break
     for training in sorted(run.glob("rounds/*/training.json")):
         seconds += read_json(training)["figures"]["seconds"]
-    return Outcome(np.array(curve), counts, seconds)
+    return Outcome(np.array(curve), {**maps, ALL: sum(maps.values())}, counts, seconds)
 
 
 def map_rows(found: Mapping[str, Sequence[Outcome]]) -> list[list[object]]:
@@ -111,6 +115,19 @@ def map_rows(found: Mapping[str, Sequence[Outcome]]) -> list[list[object]]:
             *(format_interval(last[:, column], digits) for column, digits in ((2, 0), (1, 0), (3, 1))),
         ]
         rows.append([*row, format_interval(seconds, 0)])
+    return rows
+
+
+def seed_rows(found: Mapping[str, Sequence[Outcome]], base: str | None) -> list[list[object]]:
+    """A row a mix: the QD score of each seed's map; with a base, of all four over that of the base with the same seed."""
+    rows: list[list[object]] = []
+    for name, outcomes in found.items():
+        row: list[object] = [name, *(format_interval([each.maps[m] for each in outcomes], 0) for m in outcomes[0].maps)]
+        if base is not None:
+            row.append(
+                format_interval([a.maps[ALL] / b.maps[ALL] for a, b in zip(outcomes, found[base], strict=True)], 2)
+            )
+        rows.append(row)
     return rows
 
 
@@ -179,7 +196,11 @@ def page(
     if bases:
         header = ["mix", *(part for base in bases for part in (f"QD over {base}", "seeds in which it is higher"))]
         text += f"\n\n{markdown_table(header, ratio_rows(found, bases))}"
-    return text
+    base = bases[0] if bases else None
+    names = list(next(iter(found.values()))[0].maps)
+    text += "\n\nThe seed programs side by side: the QD score of each one's own map."
+    header = ["mix", *names, *([f"{ALL} over {base}"] if base else [])]
+    return f"{text}\n\n{markdown_table(header, seed_rows(found, base))}"
 
 
 def main() -> None:

@@ -83,6 +83,13 @@ STAGES: dict[str, Stage] = {
         "Trains a mutation model on the history of evolution runs, from scratch or on from a pretrained model.",
         "elm-rl mutation-model --evolution runs/evolution --out runs/mutation_model --start HuggingFaceTB/SmolLM2-135M",
     ),
+    "supervised": Stage(
+        "elm_rl.inventor.supervised",
+        "SupervisedConfig",
+        "run_supervised",
+        "Stage 3, supervised: the language model learns to write the walkers of a cross table that are best on each terrain.",
+        "elm-rl supervised --cross-table runs/cross_table --language-model runs/lm --out runs/inventor",
+    ),
     "finetune": Stage(
         "elm_rl.inventor.ppo",
         "FinetuneConfig",

@@ -1,7 +1,8 @@
 """Stage 3: the stage 2 model learns which program suits which terrain.
 
-`warm_start` shows it the best known programs of every terrain; `ppo` then lets it try its own with `trainer`, with the
-environment as the reward (`reward`) and the terrain x terrain matrix as the judge (`monitor`).
+`targets` chooses what is best known for every terrain from a cross table, and `supervised` shows it to the model; `warm_start`
+does so from a corpus and a few terrains. `ppo` then lets it try its own with `trainer`, with the environment as the reward
+(`reward`) and the terrain x terrain matrix as the judge (`monitor`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from elm_rl.inventor.ppo import FinetuneConfig as FinetuneConfig
     from elm_rl.inventor.ppo import FinetuneResult as FinetuneResult
     from elm_rl.inventor.ppo import run_finetune as run_finetune
+    from elm_rl.inventor.supervised import SupervisedConfig as SupervisedConfig
+    from elm_rl.inventor.supervised import run_supervised as run_supervised
     from elm_rl.inventor.trainer import TerrainPPOTrainer as TerrainPPOTrainer
     from elm_rl.inventor.warm_start import WarmStartConfig as WarmStartConfig
     from elm_rl.inventor.warm_start import WarmStartResult as WarmStartResult
@@ -23,6 +26,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "ppo": ["FinetuneConfig", "FinetuneResult", "run_finetune"],
+        "supervised": ["SupervisedConfig", "run_supervised"],
         "trainer": ["TerrainPPOTrainer"],
         "warm_start": ["WarmStartConfig", "WarmStartResult", "run_warm_start"],
     },

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.operators import MIXES, Mix, evolve, map_rows, mix_of, operator_rows, outcome, ratio_rows
+import pytest
+
+from benchmarks.operators import (
+    MIXES,
+    Mix,
+    evolve,
+    map_rows,
+    mix_of,
+    operator_rows,
+    outcome,
+    page,
+    ratio_rows,
+    seed_rows,
+)
+from elm_rl.evolution.seeds import SEED_NAMES
 from elm_rl.runs.run_directory import read_json
 
 
@@ -35,3 +49,8 @@ def test_runs_are_compared_at_equal_evaluations_and_resumed(tmp_path: Path) -> N
     row = ratio_rows(found, ["gp"])[0]
     assert str(row[1]).startswith(f"{ratio:.2f} [")
     assert row[2] == "2 of 2"
+    assert sum(whole.maps[name] for name in SEED_NAMES) == pytest.approx(whole.maps["all four"])
+    assert max(whole.maps[name] for name in SEED_NAMES) <= summary["qd_score"] <= whole.maps["all four"]
+    assert [row[0] for row in seed_rows(found, "gp")] == ["mix", "gp"]
+    assert str(seed_rows(found, "gp")[0][-1]).startswith(f"{whole.maps['all four'] / early.maps['all four']:.2f} [")
+    assert "| square | radial |" in page(found, 300, [1, 2])

@@ -1,0 +1,120 @@
+"""What a policy learns to write for each terrain: the walkers of a cross table that are best there, and not by luck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elm_rl.corpus.cross_table import CrossTable
+from elm_rl.corpus.walker_regressor import WalkerRegressor
+from elm_rl.errors import ConfigError
+from sodarace_gym.terrains.distribution import TerrainDistribution
+from sodarace_gym.terrains.terrain import Terrain
+
+ScoreName = Literal["plain", "least", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """Which walkers of a cross table are learnt for which terrain."""
+
+    score: ScoreName = "least"
+    """What counts: the distance as simulated (plain), or of the walker and its perturbed copies the least or the mean."""
+    smoothed: bool = False
+    """Count what a regression over all terrains of the table expects, instead of what was rolled out; needs 10 terrains."""
+    per_terrain: int = 40
+    """Walkers learnt for each terrain."""
+    labelled: int = 0
+    """Further terrains, drawn as those of the table, that nobody was rolled out on: the regression chooses their walkers. Only
+    for policies that look at terrains."""
+
+    def __post_init__(self) -> None:
+        if self.score not in ("plain", "least", "mean"):
+            raise ConfigError(f"score is {self.score!r}; expected plain, least or mean.")
+        if self.per_terrain < 1 or self.labelled < 0:
+            raise ConfigError(
+                f"Expected per_terrain >= 1 and labelled >= 0, got {self.per_terrain} and {self.labelled}."
+            )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is learnt for one terrain.
+
+    Attributes:
+        text: What names the terrain.
+        terrain: It.
+        walkers: Numbers of the walkers in the table, best first.
+        scores: What is expected of them, walker units.
+    """
+
+    text: str
+    terrain: Terrain
+    walkers: list[int]
+    scores: list[float]
+
+
+def table_scores(table: CrossTable, score: ScoreName) -> NDArray[np.float64]:
+    """The scores (terrains, walkers) of a table that a name means, walker units.
+
+    Raises:
+        ConfigError: The table has no copies to take a mean over.
+    """
+    if score == "mean" and table.distances.shape[2] < 2:
+        raise ConfigError(
+            "The table has no perturbed copies; use the score plain, or make one with robustness above 0."
+        )
+    found = {"plain": lambda: table.plain, "least": lambda: table.least, "mean": lambda: table.mean}[score]()
+    return found.astype(np.float64)
+
+
+def choose_targets(
+    table: CrossTable, config: TargetConfig, drawn_from: TerrainDistribution | None = None, seed: int = 0
+) -> list[Target]:
+    """Chooses what to learn.
+
+    Args:
+        table: Walkers on terrains.
+        config: How to choose.
+        drawn_from: What further terrains are drawn from; needed with ``config.labelled``.
+        seed: Seed of that.
+
+    Returns:
+        The targets of the table's terrains, then those of the others. One on which nothing moves is left out.
+
+    Raises:
+        ConfigError: There is nothing to learn, or too little for a regression.
+    """
+    scores = table_scores(table, config.score)
+    terrains = list(table.terrains.values())
+    texts = list(table.terrains)
+    if config.smoothed or config.labelled:
+        regressor = WalkerRegressor(terrains, scores)
+        if config.smoothed:
+            scores = regressor.predict(terrains)
+        if config.labelled:
+            if drawn_from is None:
+                raise ConfigError("labelled asks for further terrains, and nothing says what they are drawn from.")
+            rng = np.random.default_rng([seed, 2])
+            more = {draw.text: draw for draw in (drawn_from.draw(rng) for _ in range(config.labelled))}
+            new = {text: draw.terrain() for text, draw in more.items() if text not in table.terrains}
+            scores = np.concatenate([scores, regressor.predict(list(new.values()))])
+            texts, terrains = [*texts, *new], [*terrains, *new.values()]
+    targets = [
+        Target(text, terrain, best, row[best].tolist())
+        for text, terrain, row in zip(texts, terrains, scores, strict=True)
+        if (best := best_walkers(row, config.per_terrain))
+    ]
+    if not targets:
+        raise ConfigError("No walker of the table moves on any terrain; let evolution run longer.")
+    return targets
+
+
+def best_walkers(scores: Sequence[float] | NDArray[np.float64], count: int) -> list[int]:
+    """Numbers of the walkers that are best and move at all, best first."""
+    order = np.argsort(-np.asarray(scores), kind="stable")[:count].tolist()
+    return [number for number in order if scores[number] > 0]
