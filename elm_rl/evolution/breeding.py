@@ -22,6 +22,7 @@ import numpy as np
 
 from elm_rl.errors import ElmError
 from elm_rl.evolution.pending import Plan, Request
+from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.state import EvolutionState
 from elm_rl.mutation.operator import Child, MutationOperator, Parent
 
@@ -46,9 +47,7 @@ class Breeding:
     Args:
         state: The run's state; what is under way is kept there.
         operators: The operators of the phase.
-        seed: The run's seed.
-        batch_size: Children an iteration.
-        shares: Fixed shares of the operators; None when the state's bandit chooses.
+        config: The run's settings: seed, batch size, how parents are drawn, shares of the operators.
         arrivals: For a replay: which tickets arrive in which iteration.
 
     Attributes:
@@ -59,16 +58,15 @@ class Breeding:
         self,
         state: EvolutionState,
         operators: Sequence[MutationOperator],
-        seed: int,
-        batch_size: int,
-        shares: Sequence[float] | None,
+        config: EvolveConfig,
         arrivals: Mapping[int, Sequence[str]] | None = None,
     ) -> None:
         self._state = state
         self._operators = {operator.name: operator for operator in operators}
-        self._seed = seed
-        self._batch_size = batch_size
-        self._shares = shares
+        self._config = config
+        self._seed = config.seed
+        self._batch_size = config.batch_size
+        self._shares = config.fixed_shares()
         self._arrivals = arrivals
         served = [name for name, each in self._operators.items() if each.concurrency and not each.ahead]
         # Where nothing else is there to do, an iteration may as well wait.
@@ -144,7 +142,15 @@ class Breeding:
             rest = [slot for slot in slots if plan.archives[slot] == archive and slot not in found]
             if rest:
                 rng = generator(self._seed, plan.iteration, "parents", name, archive)
-                drawn = self._state.maps.draw(archive, len(rest), operator.parents_per_child - 1, rng)
+                others = operator.parents_per_child - 1
+                drawn = self._state.maps.draw(
+                    archive,
+                    len(rest),
+                    others,
+                    rng,
+                    tournament=self._config.tournament,
+                    uniform=self._config.uniform,
+                )
                 found.update(zip(rest, drawn, strict=True))
         return found
 

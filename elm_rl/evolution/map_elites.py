@@ -1,9 +1,9 @@
 """Stage 1: MAP-Elites over walker programs, one archive a seed and terrain, with any mix of mutation operators.
 
-An iteration is one batch of children: parents are drawn uniformly from the elites of each archive in turn, operators are drawn
-by their share, the children are evaluated together, and what is valid and new is offered to the archive of its parent, in
-order. A run can be killed at any moment and resumed, and one that is done can go on with more iterations and other operators (a
-new *phase*): that is how a mutation model trained on the first phase joins in.
+An iteration is one batch of children: parents are drawn from the elites of each archive in turn, the fitter more often;
+operators are drawn by their share, the children are evaluated together, and what is valid and new is offered to the archive of
+its parent, in order. A run can be killed at any moment and resumed, and one that is done can go on with more iterations and
+other operators (a new *phase*): that is how a mutation model trained on the first phase joins in.
 """
 
 from __future__ import annotations
@@ -192,9 +192,7 @@ def _iterate(
         )
         scalars = stack.enter_context(closing(ScalarLog(config.out, resume_at=state.iteration + 1)))
         arrivals = None if config.replay is None else _arrivals(config.replay)
-        breeding = stack.enter_context(
-            Breeding(state, operators, config.seed, config.batch_size, config.fixed_shares(), arrivals)
-        )
+        breeding = stack.enter_context(Breeding(state, operators, config, arrivals))
         while (reason := _stop_reason(state, config)) is None:
             start = time.perf_counter()
             state.iteration += 1

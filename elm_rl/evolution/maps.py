@@ -80,14 +80,18 @@ class Maps:
                     "the versions in versions.json, or start a new run."
                 )
 
-    def draw(self, name: str, count: int, others: int, rng: np.random.Generator) -> list[Parent]:
-        """Draws elites of an archive, uniformly and each anew.
+    def draw(
+        self, name: str, count: int, others: int, rng: np.random.Generator, *, tournament: int = 1, uniform: float = 0.0
+    ) -> list[Parent]:
+        """Draws elites of an archive, each anew: some uniformly, the others as the fittest of several.
 
         Args:
             name: The archive.
             count: How many.
             others: How many further elites come with each.
             rng: Source of all randomness.
+            tournament: Of how many, drawn uniformly, the fittest is taken.
+            uniform: Share of the parents that are drawn uniformly after all.
         """
         elites = self._maps[name].elites()
 
@@ -101,7 +105,10 @@ class Maps:
                 terrain=self.terrains[name],
             )
 
-        drawn = rng.integers(len(elites["id"]), size=(count, 1 + others)).tolist()
+        entered = rng.integers(len(elites["id"]), size=(count, 1 + others, tournament))
+        winners = np.asarray(elites["fitness"])[entered].argmax(axis=2)
+        winners[rng.random(count) < uniform] = 0
+        drawn = np.take_along_axis(entered, winners[:, :, None], axis=2)[:, :, 0].tolist()
         return [with_others([parent(index) for index in row]) for row in drawn]
 
     def parent_of(self, record: Mapping[str, Any]) -> Parent:

@@ -50,6 +50,10 @@ class EvolveConfig:
     """Iterations in all, those of a resumed run included."""
     batch_size: int = 256
     """Children an iteration, over all archives together."""
+    tournament: int = 12
+    """A parent is the fittest of so many elites of an archive, drawn uniformly."""
+    uniform: float = 0.5
+    """Share of the parents that are drawn uniformly instead; 1 draws all so, as the paper did."""
     operators: tuple[str, ...] = DEFAULT_OPERATORS
     """What mutates, by kind and source, with settings behind commas, as in chat:models/small,temperature=0.8,name=warm; or
     TOML files that hold such operators (docs/evolution.md)."""
@@ -100,6 +104,7 @@ class EvolveConfig:
         for name, low in (
             ("iterations", 0),
             ("batch_size", 1),
+            ("tournament", 1),
             ("checkpoint_every", 1),
             ("seed", 0),
             ("robustness", 0),
@@ -108,6 +113,8 @@ class EvolveConfig:
         ):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
+        if not 0 <= self.uniform <= 1:
+            raise ConfigError(f"uniform is {self.uniform}; expected a share from 0 to 1.")
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
         if self.n_jobs == 0 or self.n_jobs < -1:

@@ -244,18 +244,23 @@ def test_archives_take_turns_and_keep_to_their_own(tmp_path: Path) -> None:
         assert {owner[program] for program in archive.data("solution")} == {name}
 
 
-def test_parents_are_drawn_uniformly_from_the_elites(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tournament", "uniform"), [(1, 0.0), (3, 0.0), (3, 0.5), (12, 1.0)])
+def test_parents_are_drawn_uniformly_or_are_the_fittest_of_some(
+    tmp_path: Path, tournament: int, uniform: float
+) -> None:
     niches = [f"{2 * k + 1} 1 1 {10**k}" for k in range(1, 10)]
 
     def fill_then_watch(parent: str, rng: np.random.Generator) -> str | None:
         return niches[rng.integers(9)] if len(operator.parents) == 9000 else None
 
     operator = ToyOperator(fill_then_watch)
-    evolve(toy_config(tmp_path, iterations=2, batch_size=9000), operator)
+    evolve(toy_config(tmp_path, iterations=2, batch_size=9000, tournament=tournament, uniform=uniform), operator)
     drawn = Counter(operator.parents[9000:])
-    assert set(drawn) == {load_seed("square"), *niches}
-    # 900 expected of each, standard deviation 28: fitness over nine orders of magnitude makes no difference.
-    assert all(750 < count < 1050 for count in drawn.values()), drawn
+    ranked = [load_seed("square"), *niches]  # from the least fit to the fittest, over nine orders of magnitude
+    for rank, program in enumerate(ranked):
+        share = (1 - uniform) * (((rank + 1) / 10) ** tournament - (rank / 10) ** tournament) + uniform / 10
+        # Six standard deviations of a binomial count.
+        assert drawn[program] == pytest.approx(9000 * share, abs=6 * (9000 * share * (1 - share)) ** 0.5 + 1)
 
 
 def test_operators_work_side_by_side_by_their_shares(tmp_path: Path) -> None:
