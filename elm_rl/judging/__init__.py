@@ -2,7 +2,8 @@
 
 `sample_quality` measures samples (valid, distinct, niches, distances). `comparison` sets what a model writes for terrains
 beside what it writes without them, with `rollouts` of every program on every terrain, and `terrain_matrix` decides whether it
-writes differently for different terrains. `selection_baselines` are what it has to beat.
+writes differently for different terrains. `terrain_scores` scores what was written for any number of terrains, copies apart;
+`selection_baselines` are what that has to beat.
 """
 
 from __future__ import annotations
