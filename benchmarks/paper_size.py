@@ -27,7 +27,7 @@ from elm_rl.evolution.settings import DEFAULT_OPERATORS
 from elm_rl.runs.run_directory import read_jsonl
 
 PAPER_EVALUATIONS = 1_024_000
-"""Programs evaluated for each seed by the paper (Lehman et al. 2022, section 5.2)."""
+"""Programs that each run of the paper evaluated (Lehman et al. 2022): 2,000 iterations of 512."""
 BATCH = 256
 LINES = 12
 """Lines of the table."""

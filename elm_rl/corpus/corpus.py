@@ -23,15 +23,9 @@ import pyarrow.parquet
 from datasets import Dataset, DatasetDict, Features, Value
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.runs.parquet_file import write_parquet
 from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import (
-    ADMITTED_FILE,
-    explained_disk_errors,
-    read_json,
-    read_jsonl,
-    temporary_path,
-    write_json,
-)
+from elm_rl.runs.run_directory import ADMITTED_FILE, read_json, read_jsonl, write_json
 from elm_rl.runs.run_lock import run_lock
 
 CORPUS_FILE = "corpus.json"
@@ -331,17 +325,10 @@ def _choose_lineages(labels: Sequence[int], target: int, seed: int) -> set[int]:
 
 
 def _write_parquet(path: Path, programs: Sequence[AdmittedProgram]) -> None:
-    """Writes one split whole or not at all."""
+    """Writes one split."""
     columns: dict[str, list[Any]] = {name: [getattr(program, name) for program in programs] for name in _FEATURES}
-    temporary = temporary_path(path)
-    with explained_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Not `to_parquet`, which draws a progress bar for what takes a moment.
-            pyarrow.parquet.write_table(Dataset.from_dict(columns, features=_FEATURES).data.table, temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    # Not `to_parquet`, which draws a progress bar for what takes a moment.
+    write_parquet(path, Dataset.from_dict(columns, features=_FEATURES).data.table)
 
 
 def _fingerprint(*splits: Sequence[AdmittedProgram]) -> str:

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from elm_rl.corpus.score_store import ScoreStore, write_parquet
+from elm_rl.corpus.score_store import ScoreStore
 from elm_rl.corpus.walker_choice import best_in_turn, read_elites
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.runs.parquet_file import write_parquet
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_json, write_json, write_text
 from elm_rl.runs.run_lock import run_lock
@@ -184,10 +186,10 @@ def run_cross_table(config: CrossTableConfig) -> CrossTable:
             store.fill(best, texts, evaluator, label="cross table", progress=config.progress)
         names = [field.name for field in fields(TableWalker)]
         walkers = [{name: getattr(elites[place], name) for name in names} for place in chosen]
-        write_parquet(config.out / TERRAINS_FILE, [{"terrain": text} for text in texts])
+        write_parquet(config.out / TERRAINS_FILE, pa.table({"terrain": texts}))
         write_text(config.out / "README.md", _card(config, len(walkers), len(texts)))
         # Written last: whoever finds it finds a finished table.
-        write_parquet(config.out / WALKERS_FILE, walkers)
+        write_parquet(config.out / WALKERS_FILE, pa.Table.from_pylist(walkers))
     return load_cross_table(config.out)
 
 

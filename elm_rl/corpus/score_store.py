@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from elm_rl.errors import ElmError
-from elm_rl.runs.run_directory import explained_disk_errors, temporary_path
+from elm_rl.runs.parquet_file import write_parquet
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.evaluation.jobs import text_digest
 from sodarace_gym.physics.robustness import design_digest
@@ -106,7 +106,7 @@ class ScoreStore:
         last = int(self._files[-1].stem) if self._files else -1
         path = self._folder / f"{last + 1:06d}.parquet"
         rows = [{"terrain": terrain, "program": key, **score._asdict()} for key, score in found.items()]
-        write_parquet(path, rows, _SCHEMA)
+        write_parquet(path, pa.Table.from_pylist(rows, schema=_SCHEMA))
         self._files.append(path)
         self._scores.setdefault(terrain, {}).update(found)
 
@@ -120,19 +120,3 @@ def _key(program: str) -> bytes:
     digest = text_digest(program)
     assert digest is not None
     return digest
-
-
-def write_parquet(path: Path, rows: Sequence[dict[str, object]], schema: pa.Schema | None = None) -> None:
-    """Writes a Parquet file whole or not at all.
-
-    Raises:
-        ElmError: The disk is full.
-    """
-    temporary = temporary_path(path)
-    with explained_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)

@@ -13,7 +13,6 @@ from elm_rl.corpus.cross_table import CrossTable
 from elm_rl.corpus.walker_regressor import WalkerRegressor
 from elm_rl.errors import ConfigError
 from sodarace_gym.terrains.distribution import TerrainDistribution
-from sodarace_gym.terrains.terrain import Terrain
 
 ScoreName = Literal["plain", "least", "mean"]
 
@@ -47,13 +46,11 @@ class Target:
 
     Attributes:
         text: What names the terrain.
-        terrain: It.
         walkers: Numbers of the walkers in the table, best first.
         scores: What is expected of them, walker units.
     """
 
     text: str
-    terrain: Terrain
     walkers: list[int]
     scores: list[float]
 
@@ -103,10 +100,10 @@ def choose_targets(
             more = {draw.text: draw for draw in (drawn_from.draw(rng) for _ in range(config.labelled))}
             new = {text: draw.terrain() for text, draw in more.items() if text not in table.terrains}
             scores = np.concatenate([scores, regressor.predict(list(new.values()))])
-            texts, terrains = [*texts, *new], [*terrains, *new.values()]
+            texts = [*texts, *new]
     targets = [
-        Target(text, terrain, best, row[best].tolist())
-        for text, terrain, row in zip(texts, terrains, scores, strict=True)
+        Target(text, best, row[best].tolist())
+        for text, row in zip(texts, scores, strict=True)
         if (best := best_walkers(row, config.per_terrain))
     ]
     if not targets:

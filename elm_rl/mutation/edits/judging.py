@@ -20,7 +20,7 @@ def judge_answers(
     By Bayes' rule the difference of the two log-likelihoods is, but for a constant, the logarithm of the odds of the one
     outcome against the other. All six outcomes, each weighted by its share and its gain, chose no better answers (2,000
     parents of a map that the model had not seen: the QD score grew by 1.76 +- 0.12 a child against 1.80 +- 0.12, of three
-    answers), and take three times as long.
+    answers), and are three times the work.
 
     Args:
         question: The model, having read the question.

@@ -17,7 +17,6 @@ from elm_rl.models.language_model import load_language_model, load_policy, make_
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.models.tokenizer import decode_program, encode_text, train_tokenizer
-from sodarace_gym.terrains.making import make_terrain
 
 TERRAINS = ("LeftWall", "RightWall")
 
@@ -104,8 +103,8 @@ def test_every_terrain_is_learnt_as_often(run: Path) -> None:
     language_model, tokenizer = load_language_model(run / "language_model")
     policy = condition(language_model, TERRAINS)
     targets = [
-        Target("LeftWall", make_terrain("LeftWall"), [4, 9], [2.0, 1.0]),
-        Target("RightWall", make_terrain("RightWall"), [13], [2.0]),
+        Target("LeftWall", [4, 9], [2.0, 1.0]),
+        Target("RightWall", [13], [2.0]),
     ]
     examples = examples_for(policy, tokenizer, targets, PROGRAMS, 5)
     assert [prompt for prompt, _ in examples] == [[*policy.prompt_ids(name), 1] for name in TERRAINS for _ in range(5)]
