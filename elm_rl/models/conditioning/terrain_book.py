@@ -32,11 +32,12 @@ class TerrainBook:
         self._terrains: list[Terrain] = []
         self._texts: list[str] = []
         self._numbers: dict[tuple[bytes, bytes], int] = {}
+        self._asked: dict[str, int] = {}  # numbers by text; an object's name may name another terrain of its family
         self._profiles: list[np.ndarray] = []
         self._images: dict[int, np.ndarray] = {}
         self._closed = False
         for text, terrain in terrains.items():
-            self._add(text, terrain)
+            self._asked[text] = self._add(text, terrain)
         self._closed = closed
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TerrainBook:
@@ -60,8 +61,8 @@ class TerrainBook:
             ConfigError: The text names none, or the terrain is not among those that a closed book knows.
         """
         if isinstance(terrain, str):
-            if terrain in self._texts:
-                return self._texts.index(terrain)
+            if terrain in self._asked:
+                return self._asked[terrain]
             if self._closed:
                 raise self._unknown(terrain)
         try:
@@ -73,6 +74,8 @@ class TerrainBook:
             if self._closed:
                 raise self._unknown(made.name)
             found = self._add(terrain if isinstance(terrain, str) else made.name, made)
+        if isinstance(terrain, str):
+            self._asked[terrain] = found
         return found
 
     def _add(self, text: str, terrain: Terrain) -> int:

@@ -167,9 +167,12 @@ def test_an_encoder_that_looks_takes_terrains_it_never_saw(encoder: str) -> None
     far = Terrain("mine", np.array([[-20.0, 0.0], [20.0, 0.0], [25.0, -9.0]]))
     prompts = [policy.prompt_ids(terrain) for terrain in ("Tunnel", HILLS, far, "Hills,difficulty=0.5,seed=5")]
     assert prompts[1] == prompts[3]
+    other = policy.prompt_ids("Hills")  # the family's first, which shares the name of the one before
+    assert other not in prompts
+    assert policy.prompt_ids(make_terrain("Hills")) == other
     assert [policy.terrain_of(prompt) for prompt in prompts[:3]] == ["Tunnel", "Hills", "mine"]
     seen = policy.encoder(torch.arange(len(policy.book)))
-    assert torch.unique(seen, dim=0).shape[0] == len(policy.book) == 5
+    assert torch.unique(seen, dim=0).shape[0] == len(policy.book) == 6
     # The reference and the critic, made before, mean the same terrains by the same ids.
     assert torch.equal(logits(reference, [*prompts[2], BOS]), logits(policy, [*prompts[2], BOS]))
     assert value(input_ids=torch.tensor([prompts[2]])).shape == (1, 3)
