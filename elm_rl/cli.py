@@ -90,6 +90,13 @@ STAGES: dict[str, Stage] = {
         "Stage 3, supervised: the language model learns to write the walkers of a cross table that are best on each terrain.",
         "elm-rl supervised --cross-table runs/cross_table --language-model runs/lm --out runs/inventor",
     ),
+    "rank-gradient": Stage(
+        "elm_rl.inventor.rank_gradient",
+        "RankGradientConfig",
+        "run_rank_gradient",
+        "Stage 3, policy gradient: programs that walk further than their siblings on the same terrain become likelier.",
+        "elm-rl rank-gradient --start runs/inventor --out runs/better_inventor",
+    ),
     "finetune": Stage(
         "elm_rl.inventor.ppo",
         "FinetuneConfig",

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from elm_rl.corpus.drawn_terrains import DrawnTerrains
 from elm_rl.corpus.score_store import ScoreStore
 from elm_rl.corpus.walker_choice import best_in_turn, read_elites
 from elm_rl.errors import ConfigError, ElmError
@@ -23,8 +24,6 @@ from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_json, write_json, write_text
 from elm_rl.runs.run_lock import run_lock
 from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.terrains.distribution import TerrainDistribution
-from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.terrains.texts import terrain_from_text
 
@@ -34,12 +33,10 @@ TABLE_FILE, WALKERS_FILE, TERRAINS_FILE, SCORES_FOLDER = (
     "terrains.parquet",
     "scores",
 )
-HELD_OUT_FAMILIES = ("Pits", "Burrow", "Mixed")
-"""Families that no terrain to learn from is drawn from by default, so that they stay unseen."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossTableConfig:
+class CrossTableConfig(DrawnTerrains):
     """Settings of ``elm-rl cross-table``."""
 
     evolution: tuple[Path, ...]
@@ -54,10 +51,6 @@ class CrossTableConfig:
     """Terrains of the table, as in Hills,difficulty=0.5,seed=3; beside those that are drawn."""
     draws: int = 160
     """Terrains drawn from the train split."""
-    families: tuple[str, ...] = tuple(name for name in FAMILIES if name not in HELD_OUT_FAMILIES)
-    """Families that they are drawn from."""
-    most_difficult: float = 0.8
-    """Greatest difficulty that is drawn."""
     robustness: int = 2
     """Copies of each walker, with joints off by thousandths, that are rolled out too."""
     duration: float = 10.0
@@ -71,6 +64,7 @@ class CrossTableConfig:
 
     def __post_init__(self) -> None:
         take_paths(self)
+        super().__post_init__()
         if not self.evolution:
             raise ConfigError("evolution is empty; name at least one directory that 'elm-rl evolve' has written.")
         for name, low in (("walkers", 1), ("probes", 1), ("draws", 0), ("robustness", 0), ("seed", 0)):
@@ -83,13 +77,8 @@ class CrossTableConfig:
         try:
             for text in self.terrains:
                 terrain_from_text(text)
-            self.distribution()
         except ValueError as error:
             raise ConfigError(str(error)) from None
-
-    def distribution(self) -> TerrainDistribution:
-        """What terrains are drawn from."""
-        return TerrainDistribution(self.families, (0.0, self.most_difficult), "train")
 
     def texts(self) -> list[str]:
         """The terrains of the table: those that are named, then those that are drawn; each once."""

@@ -8,67 +8,27 @@ from typing import Any
 
 import pytest
 
-from elm_rl.corpus.cross_table import CrossTable, CrossTableConfig, load_cross_table, run_cross_table
+from elm_rl.corpus.cross_table import CrossTable, load_cross_table
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.inventor.supervised import SupervisedConfig, examples_for, run_supervised
 from elm_rl.inventor.targets import Target
 from elm_rl.models.conditioning import condition
-from elm_rl.models.language_model import load_language_model, load_policy, make_model
+from elm_rl.models.language_model import load_language_model, load_policy
 from elm_rl.models.sampling import sample_completions
-from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
-from elm_rl.models.tokenizer import decode_program, encode_text, train_tokenizer
-
-TERRAINS = ("LeftWall", "RightWall")
-
-
-def walker(joint: int, amplitude: float, mirrored: bool = False) -> str:
-    """A small crawler; ``joint`` numbers make the texts differ, mirroring turns its direction round."""
-    side = "-" if mirrored else ""
-    return (
-        "def make_walker():\n"
-        "    wc = walker_creator()\n"
-        f"    a = wc.add_joint({side}0, 0)\n"
-        f"    b = wc.add_joint({side}4, 0)\n"
-        f"    c = wc.add_joint({side}1, {joint})\n"
-        "    wc.add_muscle(a, b)\n"
-        f"    wc.add_muscle(b, c, False, {amplitude}, 0.0)\n"
-        f"    wc.add_muscle(c, a, False, {amplitude}, 2.0)\n"
-        "    return wc.get_walker()\n"
-    )
-
-
-PROGRAMS = [walker(j, a, m) for j in (2, 3, 4) for a in (0.3, 0.6, 0.9) for m in (False, True)]
+from elm_rl.models.tokenizer import decode_program, encode_text
+from tests.elm_rl.inventor.crawlers import PROGRAMS, TERRAINS, make_crawlers
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table of 18 crawlers on two terrains and a language model of them."""
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "evolution").mkdir()
-    record = {
-        "archive": "square", "iteration": 1, "parent": 0, "operator": "gp", "message": "", "diff": None, "height": 3.0,
-        "width": 4.0, "mass": 9.0, "root": 0,
-    }  # fmt: skip
-    lines = [record | {"id": n, "niche": n, "program": p, "fitness": 1.0 + n} for n, p in enumerate(PROGRAMS)]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / "evolution" / "admitted.jsonl").write_text(text, encoding="utf-8")
-    run_cross_table(
-        CrossTableConfig(
-            evolution=(folder / "evolution",), out=folder / "table", terrains=TERRAINS, draws=0, robustness=1,
-            duration=3.0, n_jobs=1, progress=False,
-        )
-    )  # fmt: skip
-    tokenizer = train_tokenizer(PROGRAMS, 400, context=64)
-    model = make_model("0.1M", tokenizer, context=64)
-    examples = [([1], [*encode_text(tokenizer, program), 2]) for program in PROGRAMS]
-    settings = TrainConfig(max_steps=60, batch_size=18, learning_rate=2e-2)
-    train_causal_lm(model, tokenizer, examples, folder / "language_model", settings)
+def crawlers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crawlers")
+    make_crawlers(folder)
     return folder
 
 
-def config_of(run: Path, out: Path, **changes: Any) -> SupervisedConfig:
+def config_of(crawlers: Path, out: Path, **changes: Any) -> SupervisedConfig:
     settings: dict[str, Any] = {
-        "cross_table": run / "table", "language_model": run / "language_model", "out": out, "per_terrain": 3,
+        "cross_table": crawlers / "table", "language_model": crawlers / "language_model", "out": out, "per_terrain": 3,
         "max_steps": 80, "learning_rate": 1e-2,
     }  # fmt: skip
     return SupervisedConfig(**settings | changes)
@@ -80,10 +40,10 @@ def best_of(table: CrossTable, row: int, count: int) -> list[str]:
 
 @pytest.mark.parametrize("encoder", ["codes", "profile"])
 def test_the_policy_writes_the_best_walkers_of_the_terrain_it_is_asked_for(
-    run: Path, tmp_path: Path, encoder: str
+    crawlers: Path, tmp_path: Path, encoder: str
 ) -> None:
-    result = run_supervised(config_of(run, tmp_path, terrain_encoder=encoder))
-    table = load_cross_table(run / "table")
+    result = run_supervised(config_of(crawlers, tmp_path, terrain_encoder=encoder))
+    table = load_cross_table(crawlers / "table")
     policy, tokenizer = load_policy(tmp_path)
     best = {name: best_of(table, row, 3) for row, name in enumerate(TERRAINS)}
     assert result.terrains == 2
@@ -99,8 +59,8 @@ def test_the_policy_writes_the_best_walkers_of_the_terrain_it_is_asked_for(
     assert written == best["LeftWall"]
 
 
-def test_every_terrain_is_learnt_as_often(run: Path) -> None:
-    language_model, tokenizer = load_language_model(run / "language_model")
+def test_every_terrain_is_learnt_as_often(crawlers: Path) -> None:
+    language_model, tokenizer = load_language_model(crawlers / "language_model")
     policy = condition(language_model, TERRAINS)
     targets = [
         Target("LeftWall", [4, 9], [2.0, 1.0]),
@@ -113,22 +73,22 @@ def test_every_terrain_is_learnt_as_often(run: Path) -> None:
     ]
 
 
-def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(run: Path, tmp_path: Path) -> None:
-    first = run_supervised(config_of(run, tmp_path, max_steps=2))
+def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(crawlers: Path, tmp_path: Path) -> None:
+    first = run_supervised(config_of(crawlers, tmp_path, max_steps=2))
     modified = (tmp_path / "model.safetensors").stat().st_mtime_ns
-    assert run_supervised(config_of(run, tmp_path, max_steps=2)) == first
+    assert run_supervised(config_of(crawlers, tmp_path, max_steps=2)) == first
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == modified
     with pytest.raises(ElmError, match="score = 'least', not 'plain'"):
-        run_supervised(config_of(run, tmp_path, max_steps=2, score="plain"))
+        run_supervised(config_of(crawlers, tmp_path, max_steps=2, score="plain"))
 
 
-def test_mistakes_are_explained(run: Path, tmp_path: Path) -> None:
+def test_mistakes_are_explained(crawlers: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Codes are learnt for the terrains of the table alone"):
-        config_of(run, tmp_path, terrain_encoder="codes", labelled=5)
+        config_of(crawlers, tmp_path, terrain_encoder="codes", labelled=5)
     with pytest.raises(ConfigError, match="prefix_length is 0"):
-        config_of(run, tmp_path, prefix_length=0)
+        config_of(crawlers, tmp_path, prefix_length=0)
     with pytest.raises(ElmError, match="no cross table that can be read"):
         run_supervised(config_of(tmp_path, tmp_path / "out"))
     with pytest.raises(ElmError, match="10 terrains or more"):
-        run_supervised(config_of(run, tmp_path / "out", smoothed=True))
+        run_supervised(config_of(crawlers, tmp_path / "out", smoothed=True))
     assert not (tmp_path / "out").exists()

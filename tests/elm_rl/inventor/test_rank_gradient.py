@@ -1,0 +1,189 @@
+"""The rank policy gradient on real roll-outs: what it learns, what it keeps, and what is left of a run that was stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from elm_rl.errors import ConfigError, ElmError
+from elm_rl.inventor import rank_gradient
+from elm_rl.inventor.policy_update import PolicyUpdate, UpdateSettings, WrittenPrograms, rank_advantages
+from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
+from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
+from elm_rl.models.language_model import load_policy, make_model
+from elm_rl.models.tokenizer import train_tokenizer
+from tests.elm_rl.inventor.crawlers import make_crawlers
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy that writes all crawlers of the table alike, on every terrain."""
+    folder = tmp_path_factory.mktemp("crawlers")
+    make_crawlers(folder)
+    run_supervised(
+        SupervisedConfig(
+            cross_table=folder / "table", language_model=folder / "language_model", out=folder / "start", per_terrain=18,
+            terrain_encoder="codes", max_steps=60, learning_rate=5e-3,
+        )
+    )  # fmt: skip
+    return folder / "start"
+
+
+def config_of(start: Path, out: Path, **changes: Any) -> RankGradientConfig:
+    settings: dict[str, Any] = {
+        "start": start, "out": out, "updates": 8, "samples": 12, "longest": 60, "robustness": 1, "duration": 3.0,
+        "learning_rate": 2e-3, "kl": 0.02, "mini_batch": 24, "evaluate_every": 2, "evaluation_samples": 48,
+        "least_designs": 0.05, "n_jobs": 1, "progress": False,
+    }  # fmt: skip
+    return RankGradientConfig(**settings | changes)
+
+
+def lines_of(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_policy_gets_better_and_the_best_one_is_kept(start: Path, tmp_path: Path) -> None:
+    result = run_rank_gradient(config_of(start, tmp_path))
+    lines = lines_of(tmp_path)
+    looks = [line["validation"] | {"update": line["update"]} for line in lines if "validation" in line]
+    assert result.kept.mean > 1.2 * result.start.mean
+    assert [look["update"] for look in looks] == [0, 2, 4, 6, 8]
+    assert result.kept.mean == max(look["mean"] for look in looks)
+    assert result.kept.update == max(looks, key=lambda look: look["mean"])["update"]
+    assert result.evaluations == lines[-1]["evaluations"] == 8 * 2 * 12 + 5 * 48
+    assert not (tmp_path / "checkpoint.pt").exists()
+    policy, _ = load_policy(tmp_path, ["LeftWall", "RightWall"])
+    assert policy.prompt_ids("RightWall")
+
+
+def test_a_stopped_run_ends_as_one_that_was_not(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_rank_gradient(config_of(start, tmp_path / "whole", updates=5))
+    sample, calls = rank_gradient.sample_answers, 0
+
+    def stopping(*arguments: Any, **settings: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in (4, 6):
+            raise KeyboardInterrupt
+        return sample(*arguments, **settings)
+
+    monkeypatch.setattr(rank_gradient, "sample_answers", stopping)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_rank_gradient(config_of(start, tmp_path / "stopped", updates=5))
+    again = run_rank_gradient(config_of(start, tmp_path / "stopped", updates=5))
+    assert (again.start, again.kept, again.updates, again.tokens) == (
+        whole.start,
+        whole.kept,
+        whole.updates,
+        whole.tokens,
+    )
+    assert lines_of(tmp_path / "stopped") == lines_of(tmp_path / "whole")
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_policy_that_writes_one_walker_for_all_is_not_kept(start: Path, tmp_path: Path) -> None:
+    # The bound is what the start has: fewer different walkers than that is a collapse.
+    result = run_rank_gradient(
+        config_of(start, tmp_path, updates=30, kl=0.0, learning_rate=1e-2, evaluate_every=1, least_designs=1.0)
+    )
+    assert result.stopped == "collapsed"
+    assert result.kept.designs >= result.start.designs
+    assert result.updates < 30
+
+
+def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(start: Path, tmp_path: Path) -> None:
+    first = run_rank_gradient(config_of(start, tmp_path, updates=1))
+    modified = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    assert run_rank_gradient(config_of(start, tmp_path, updates=1)) == first
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == modified
+    with pytest.raises(ElmError, match=r"kl = 0\.02, not 0\.3"):
+        run_rank_gradient(config_of(start, tmp_path, updates=1, kl=0.3))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"updates": 0}, "updates is 0"),
+        ({"samples": 1}, "samples is 1; expected 2 or more"),
+        ({"clip": 0.0}, "clip is 0.0"),
+        ({"kl": -1.0}, "kl is -1.0"),
+        ({"least_designs": 2.0}, "least_designs is 2.0"),
+        ({"families": ("Hillz",)}, "Hillz"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path: Path, setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_of(tmp_path, tmp_path / "out", **setting)
+
+
+def test_a_start_that_is_no_policy_is_explained_before_anything_is_written(start: Path, tmp_path: Path) -> None:
+    with pytest.raises(ElmError, match="holds no model"):
+        run_rank_gradient(config_of(tmp_path / "nothing", tmp_path / "out"))
+    with pytest.raises(ElmError, match="a policy that is told the terrain was expected"):
+        run_rank_gradient(config_of(start.parent / "language_model", tmp_path / "out"))
+    assert not any((tmp_path / "out").glob("*.json*"))
+
+
+@given(
+    st.integers(2, 12).flatmap(
+        lambda n: st.tuples(
+            st.lists(st.integers(-1, 4), min_size=n, max_size=n),
+            st.lists(st.sampled_from([b"a", b"b", b"c", None]), min_size=n, max_size=n),
+        )
+    )
+)
+def test_advantages_follow_the_ranks_and_are_shared_among_copies(drawn: tuple[list[int], list[bytes | None]]) -> None:
+    scores, walkers = np.array(drawn[0], dtype=float), drawn[1]
+    (found,) = rank_advantages(scores[None], [walkers])
+    (free,) = rank_advantages(scores[None], [[None] * len(walkers)])
+    assert np.all(np.abs(free) <= 1)
+    assert abs(free.sum()) < 1e-9
+    for i in range(len(scores)):
+        for j in range(len(scores)):
+            if scores[i] > scores[j]:
+                assert free[i] > free[j]
+            elif scores[i] == scores[j]:
+                assert free[i] == free[j]
+        copies = walkers.count(walkers[i]) if walkers[i] is not None else 1
+        assert found[i] == pytest.approx(free[i] / copies if free[i] > 0 else free[i])
+
+
+def test_a_step_makes_good_programs_likelier_and_bad_ones_less_likely() -> None:
+    tokenizer = train_tokenizer(["ab"], 260, context=16)
+    model = make_model("0.1M", tokenizer, context=16)
+    reference = make_model("0.1M", tokenizer, context=16)
+    reference.load_state_dict(model.state_dict())
+    batch = WrittenPrograms.of([[1], [1]], [[70, 71, 2], [80, 2]])
+
+    def likelihoods() -> torch.Tensor:
+        said = model(input_ids=batch.ids, attention_mask=batch.mask).logits[:, :-1].log_softmax(-1)
+        tokens = said.gather(-1, batch.ids[:, 1:, None]).squeeze(-1)
+        return (tokens * batch.learnt).sum(1).detach()
+
+    before = likelihoods()
+    update = PolicyUpdate(model, reference, UpdateSettings(learning_rate=1e-3, mini_batch=1, kl=0.1))
+    first = update.step(batch, np.array([1.0, -1.0]), seed=0)
+    good, bad = (likelihoods() - before).tolist()
+    assert good > 0 > bad
+    assert first["kl"] >= 0
+    later = update.step(batch, np.array([1.0, -1.0]), seed=0)
+    assert later["kl"] > first["kl"]
+
+
+def test_the_divergence_pulls_a_policy_back_to_the_reference() -> None:
+    tokenizer = train_tokenizer(["ab"], 260, context=16)
+    model, reference = (make_model("0.1M", tokenizer, context=16, seed=seed) for seed in (0, 1))
+    batch = WrittenPrograms.of([[1]], [[70, 71, 2]])
+    update = PolicyUpdate(model, reference, UpdateSettings(learning_rate=1e-3, kl=1.0))
+    apart = [update.step(batch, np.array([0.0]), seed=0)["kl"] for _ in range(10)]
+    assert apart[-1] < 0.5 * apart[0]
