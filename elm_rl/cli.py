@@ -62,6 +62,13 @@ STAGES: dict[str, Stage] = {
         "Collects the good programs of evolution runs into a training and a held-out set (Parquet).",
         "elm-rl corpus --evolution runs/evolution --out runs/corpus",
     ),
+    "corpus stats": Stage(
+        "elm_rl.corpus.corpus_stats",
+        "CorpusStatsConfig",
+        "run_corpus_stats",
+        "Prints what a corpus holds: from which archives and operators, how long, how different, how good.",
+        "elm-rl corpus stats runs/corpus",
+    ),
     "cross-table": Stage(
         "elm_rl.corpus.cross_table",
         "CrossTableConfig",
@@ -132,7 +139,7 @@ def overview() -> str:
     """What ``elm-rl --help`` prints."""
     lines = ["usage: elm-rl STAGE [FLAGS]", "", "Evolution through large models, stage by stage:", ""]
     for name, stage in STAGES.items():
-        lines += [f"  {name:9} {stage.summary}", f"            {stage.example}"]
+        lines += [f"  {name:14} {stage.summary}", f"                 {stage.example}"]
     return "\n".join([*lines, "", "elm-rl STAGE --help explains a stage's flags."])
 
 
@@ -161,6 +168,8 @@ def _dispatch(arguments: Sequence[str] | None) -> int:
     if not given or given[0] in ("-h", "--help"):
         print(overview())
         return 0 if given else 2
+    if " ".join(given[:2]) in STAGES:
+        given[:2] = [" ".join(given[:2])]
     if given[0] not in STAGES:
         _complain(f"there is no stage {given[0]!r}; expected one of {', '.join(STAGES)} (elm-rl --help explains them).")
         return 2

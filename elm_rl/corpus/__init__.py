@@ -1,8 +1,8 @@
 """Evolution runs become data sets.
 
-`corpus` keeps what was good for its niche and holds lineages out. `cross_table` says which walker suits which terrain: the
-elites that `walker_choice` chooses, rolled out on many terrains. `score_store` keeps every roll-out; `walker_regressor` expects
-what nobody rolled out.
+`admitted` reads what a run admitted; `corpus` keeps what was good for its niche and holds `lineages` out; `corpus_stats` looks
+at it. `cross_table` says which walker suits which terrain: the elites that `walker_choice` chooses, rolled out on many
+terrains. `score_store` keeps every roll-out; `walker_regressor` expects what nobody rolled out.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from sodarace_gym.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from elm_rl.corpus.corpus import AdmittedProgram as AdmittedProgram
+    from elm_rl.corpus.admitted import AdmittedProgram as AdmittedProgram
+    from elm_rl.corpus.admitted import read_admitted as read_admitted
     from elm_rl.corpus.corpus import CorpusConfig as CorpusConfig
     from elm_rl.corpus.corpus import load_corpus as load_corpus
-    from elm_rl.corpus.corpus import read_admitted as read_admitted
     from elm_rl.corpus.corpus import run_corpus as run_corpus
     from elm_rl.corpus.cross_table import CrossTable as CrossTable
     from elm_rl.corpus.cross_table import CrossTableConfig as CrossTableConfig
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "corpus": ["AdmittedProgram", "CorpusConfig", "load_corpus", "read_admitted", "run_corpus"],
+        "admitted": ["AdmittedProgram", "read_admitted"],
+        "corpus": ["CorpusConfig", "load_corpus", "run_corpus"],
         "cross_table": ["CrossTable", "CrossTableConfig", "load_cross_table", "run_cross_table"],
     },
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from elm_rl.corpus.corpus import AdmittedProgram, read_admitted
+from elm_rl.corpus.admitted import AdmittedProgram, read_admitted
 
 
 def read_elites(runs: Sequence[Path]) -> list[AdmittedProgram]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from elm_rl.corpus.corpus import mask_numbers
+from elm_rl.corpus.lineages import mask_numbers
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.physics.robustness import design_digest
 from sodarace_gym.terrains.texts import terrain_from_text
@@ -27,7 +27,7 @@ class Known:
 
     Attributes:
         designs: 16 bytes of each walker, see `sodarace_gym.physics.robustness.design_digest`.
-        masked: The programs without their numbers, see `elm_rl.corpus.corpus.mask_numbers`.
+        masked: The programs without their numbers, see `elm_rl.corpus.lineages.mask_numbers`.
     """
 
     designs: frozenset[bytes]

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from elm_rl.corpus.corpus import CorpusConfig, load_corpus, mask_numbers, read_admitted, run_corpus
+from elm_rl.corpus.admitted import read_admitted
+from elm_rl.corpus.corpus import CorpusConfig, load_corpus, run_corpus
+from elm_rl.corpus.corpus_stats import CorpusStatsConfig, run_corpus_stats
+from elm_rl.corpus.lineages import mask_numbers
 from elm_rl.errors import ConfigError, ElmError
 
 
@@ -99,6 +102,64 @@ def test_an_excluded_archive_does_not_count_at_all(tmp_path: Path) -> None:
 def test_excluding_an_unknown_archive_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ElmError, match="'Radial' to exclude; the archives are square"):
         build(tmp_path, [record(0)], exclude_archives=("Radial",))
+
+
+def test_an_archive_of_several_terrains_is_excluded_by_its_seed(tmp_path: Path) -> None:
+    names = ("radial/LeftWall", "radial/Tunnel", "square/Tunnel")
+    records = [record(number, archive=name) for number, name in enumerate(names)]
+    _, train, _ = build(tmp_path, records, exclude_archives=("radial",), held_out_percent=0.0)
+    assert train == [records[2]["program"]]
+
+
+def test_the_best_of_a_niche_is_sought_on_each_terrain(tmp_path: Path) -> None:
+    records = [
+        record(0, terrain="Flat", niche=1, fitness=100.0),
+        record(1, terrain="Tunnel", niche=1, fitness=20.0),
+        record(2, terrain="Tunnel", niche=1, fitness=9.0),
+    ]
+    _, train, _ = build(tmp_path, records, held_out_percent=0.0)
+    assert train == [records[0]["program"], records[1]["program"]]
+
+
+def test_of_two_texts_of_one_walker_the_first_is_kept(tmp_path: Path) -> None:
+    program = (
+        "def make_walker():\n    wc = walker_creator()\n    a = wc.add_joint({x}, 0)\n    b = wc.add_joint(4, 0)\n"
+    )
+    program += "    c = wc.add_joint(2, 3)\n    for p, q in [(a, b), (b, c), (c, a)]:\n        wc.add_muscle(p, q)\n"
+    program += "    return wc.get_walker()\n"
+    records = [record(number, program=program.format(x=x)) for number, x in enumerate(("0", "1 - 1", "1"))]
+    figures, train, _ = build(tmp_path, records, held_out_percent=0.0)
+    assert train == [records[0]["program"], records[2]["program"]]
+    assert (figures["distinct_texts"], figures["distinct"]) == (3, 2)
+    assert len(set(load_corpus(tmp_path / "corpus")["train"]["design"])) == 2
+
+
+def test_the_final_maps_alone_can_be_kept(tmp_path: Path) -> None:
+    records = [record(0, niche=5), record(1, niche=5), record(2, niche=6), record(3, niche=5, archive="other")]
+    _, train, _ = build(tmp_path, records, elites_only=True, held_out_percent=0.0)
+    assert train == [records[number]["program"] for number in (1, 2, 3)]
+
+
+def test_a_whole_terrain_can_be_held_out(tmp_path: Path) -> None:
+    records = [record(number, terrain="Hills,seed=3" if number % 3 else "Flat") for number in range(12)]
+    _, train, held_out = build(tmp_path, records, held_out_terrains=("Hills,seed=3",), held_out_percent=0.0)
+    assert train == [r["program"] for r in records if r["terrain"] == "Flat"]
+    # Those with the names of others are near twins of nothing here: every text has a name of its own.
+    assert held_out == [r["program"] for r in records if r["terrain"] != "Flat"]
+    with pytest.raises(ElmError, match="no terrain 'Pits' to hold out; the terrains are Flat, Hills,seed=3"):
+        build(tmp_path, records, held_out_terrains=("Pits",))
+
+
+def test_the_statistics_of_a_corpus_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [record(number, archive=f"seed{number % 2}", fitness=1.0 + number) for number in range(10)]
+    build(tmp_path, records)
+    run_corpus_stats(CorpusStatsConfig(corpus=tmp_path / "corpus"))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "admitted by the runs 10 " in printed
+    assert "train: 9 programs" in printed
+    assert "held_out: 1 programs" in printed
+    assert "seed0" in printed
+    assert "gp (" in printed
 
 
 def test_whole_lineages_are_held_out(tmp_path: Path) -> None:
