@@ -13,8 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
-from elm_rl.inventor.ppo import load_policy
-from elm_rl.models.language_model import load_language_model
+from elm_rl.models.language_model import load_language_model, load_policy
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.mutation.gp.operator import GPMutation

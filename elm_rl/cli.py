@@ -108,8 +108,8 @@ STAGES: dict[str, Stage] = {
         "elm_rl.inventor.ppo",
         "FinetuneConfig",
         "run_finetune",
-        "Stage 3: PPO conditions the language model on the terrain, with the environment as its reward.",
-        "elm-rl finetune --language-model runs/lm --start runs/warm_start --corpus runs/corpus --out runs/policy",
+        "Stage 3, PPO (TRL): the same, with a critic that says what was to be expected of each program.",
+        "elm-rl finetune --start runs/inventor --out runs/finetuned",
     ),
     "sample": Stage(
         "elm_rl.judging.sample_quality",

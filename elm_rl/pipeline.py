@@ -1,4 +1,4 @@
-"""The mission end to end: seeds become maps of walkers, maps a language model, and PPO conditions it on the terrain.
+"""The mission end to end: seeds become maps of walkers, maps a language model, and that is taught which walker suits a terrain.
 
 ``elm-rl pipeline`` runs every stage into one folder and writes its summary and report. Each stage reuses what it finds
 finished, so that a run that was killed goes on with ``--resume`` where it stopped.
@@ -16,16 +16,18 @@ from typing import Any, Literal
 import numpy as np
 
 from elm_rl.corpus.corpus import TRAIN, CorpusConfig, load_corpus, run_corpus
+from elm_rl.corpus.cross_table import CrossTableConfig, run_cross_table
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.seeds import SEED_NAMES
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import round_folder, run_evolve
-from elm_rl.inventor.ppo import FinetuneConfig, load_policy, run_finetune
-from elm_rl.inventor.warm_start import WarmStartConfig, run_warm_start
-from elm_rl.judging.comparison import compare, sample_blind, sample_conditioned
+from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
+from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
+from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
+from elm_rl.judging.comparison import compare, known_of, sample_blind, sample_conditioned
 from elm_rl.judging.sample_quality import measure_quality
 from elm_rl.models.conditioning.policy import DEFAULT_TERRAINS
-from elm_rl.models.language_model import load_language_model
+from elm_rl.models.language_model import load_language_model, load_policy
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.models.training_options import TRAINING_FILE
 from elm_rl.report import ReportConfig, run_report
@@ -33,6 +35,9 @@ from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, versions, write_json
 from elm_rl.runs.run_lock import opened_run
 from sodarace_gym.evaluation import Evaluator
+
+ROBUSTNESS = 2
+"""Perturbed copies of each walker whose least distance counts in stage 3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,39 +47,43 @@ class Scale:
     evolution_batch: int
     """Children an iteration of evolution."""
     iterations: int
-    """Iterations of evolution: half of them with the default operators, half with the one that the first half has trained."""
+    """Iterations of evolution on Flat: half of them with the default operators, half with the one that the first half has
+    trained."""
     round_steps: int
     """Training steps of that operator."""
+    terrain_iterations: int
+    """Iterations of evolution on the terrains of stage 3, from the elites of Flat."""
     pretraining_steps: int
     """Training steps of the stage 2 model."""
-    warm_start_programs: int
-    """Corpus programs scored on every terrain for the warm start."""
-    warm_start_steps: int
-    """Training steps of the warm start. Too few, and the model knows the programs but not yet which terrain each is for
-    (benchmarks/results/laptop.md)."""
-    updates: int
-    """PPO updates."""
+    walkers: int
+    """Walkers of the cross table."""
+    per_terrain: int
+    """Walkers of the table that the supervised start learns for each terrain."""
+    supervised_steps: int
+    """Training steps of that."""
+    gradient_updates: int
+    """Updates of the rank policy gradient."""
+    ppo_updates: int
+    """Updates of PPO."""
     samples: int
     """Programs by which each generator is judged on each terrain."""
-    without_warm_start: bool
-    """Whether PPO also runs from the plain stage 2 model, for comparison."""
 
 
 PRESETS: dict[str, Scale] = {
     "smoke": Scale(
-        evolution_batch=32, iterations=8, round_steps=12, pretraining_steps=30, warm_start_programs=40, warm_start_steps=6,
-        updates=2, samples=8, without_warm_start=False,
+        evolution_batch=32, iterations=8, round_steps=12, terrain_iterations=3, pretraining_steps=30, walkers=40,
+        per_terrain=8, supervised_steps=20, gradient_updates=1, ppo_updates=1, samples=8,
     ),
     "demo": Scale(
-        evolution_batch=256, iterations=100, round_steps=320, pretraining_steps=1300, warm_start_programs=1600,
-        warm_start_steps=300, updates=12, samples=96, without_warm_start=False,
+        evolution_batch=256, iterations=60, round_steps=200, terrain_iterations=60, pretraining_steps=1300, walkers=600,
+        per_terrain=30, supervised_steps=300, gradient_updates=10, ppo_updates=5, samples=96,
     ),
     "laptop": Scale(
-        evolution_batch=256, iterations=190, round_steps=1000, pretraining_steps=6000, warm_start_programs=1500,
-        warm_start_steps=800, updates=50, samples=192, without_warm_start=True,
+        evolution_batch=256, iterations=190, round_steps=1000, terrain_iterations=150, pretraining_steps=6000, walkers=1200,
+        per_terrain=40, supervised_steps=600, gradient_updates=30, ppo_updates=20, samples=192,
     ),
 }  # fmt: skip
-"""smoke: a minute, to see that everything works; demo: eight minutes; laptop: under an hour; all on two cores."""
+"""smoke: a minute, to see that everything works; demo: ten minutes; laptop: an hour; all on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +93,7 @@ class PipelineConfig:
     out: Path
     """Folder of the run; must be new or empty unless resuming."""
     preset: Literal["smoke", "demo", "laptop"] = "demo"
-    """How much of everything: about 1 or 8 minutes or under an hour on two cores."""
+    """How much of everything: about 1 or 10 minutes or an hour on two cores."""
     seed: int = 0
     """Seed of every random choice."""
     seeds: tuple[str, ...] = SEED_NAMES
@@ -123,6 +132,7 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
 def _run_stages(config: PipelineConfig, scale: Scale) -> dict[str, Any]:
     clock = _Clock(config.progress)
     stage1 = _stage1(config, scale, clock)
+    stage1["on_the_terrains"] = _terrain_evolution(config, scale, clock)
     stage2 = _stage2(config, scale, clock)
     stage3 = _stage3(config, scale, clock)
     summary = {
@@ -181,13 +191,36 @@ def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
     return {**figures, "mutation_model": _repeatable(training)}
 
 
+def _terrain_evolution(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
+    """Evolution on the terrains of stage 3, from the elites of Flat. By genetic programming alone, which is fast."""
+    folder = config.out / "terrain_evolution"
+    with clock.measure("stage 1: evolution on the terrains"):
+        summary = run_evolve(
+            EvolveConfig(
+                out=folder,
+                seeds=(),
+                start_from=config.out / "evolution",
+                terrains=config.terrains,
+                maps="terrain",
+                operators=("gp",),
+                iterations=scale.terrain_iterations,
+                batch_size=scale.evolution_batch,
+                seed=config.seed,
+                n_jobs=config.n_jobs,
+                progress=config.progress,
+                resume=folder.exists(),
+            )
+        )
+    return {name: summary[name] for name in ("evaluations", "admitted", "archives")}
+
+
 def _stage2(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
     """The corpus, the language model, and how its samples compare with the corpus."""
     corpus_folder, model_folder = config.out / "corpus", config.out / "language_model"
     with clock.measure("stage 2: corpus"):
         corpus = run_corpus(
             CorpusConfig(
-                evolution=(config.out / "evolution",),
+                evolution=_runs(config),
                 out=corpus_folder,
                 exclude_archives=config.exclude_archives,
                 seed=config.seed,
@@ -210,49 +243,73 @@ def _stage2(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
     return {"corpus": corpus["figures"], "training": asdict(training), "quality": quality}
 
 
+def _runs(config: PipelineConfig) -> tuple[Path, ...]:
+    return config.out / "evolution", config.out / "terrain_evolution"
+
+
+RUNGS = ("supervised", "rank_gradient", "finetuned")
+"""The policies of stage 3, each started from the one before: their folders, and what the summary calls them."""
+
+
 def _stage3(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:
-    """Warm start, PPO, and the comparison of all generators."""
+    """The cross table, the policies that climb from it, and the comparison of all generators."""
     out = config.out
-    with clock.measure("stage 3: terrain warm start"):
-        warm_start = run_warm_start(
-            WarmStartConfig(
-                corpus=out / "corpus",
-                language_model=out / "language_model",
-                out=out / "warm_start",
+    with clock.measure("stage 3: cross table"):
+        table = run_cross_table(
+            CrossTableConfig(
+                evolution=_runs(config),
+                out=out / "cross_table",
+                walkers=scale.walkers,
+                probes=len(config.terrains),
                 terrains=config.terrains,
-                programs=scale.warm_start_programs,
-                max_steps=scale.warm_start_steps,
+                draws=0,
+                robustness=ROBUSTNESS,
                 seed=config.seed,
                 n_jobs=config.n_jobs,
                 progress=config.progress,
             )
         )
-    starts: dict[str, Path | None] = {"finetuned": out / "warm_start"}
-    if scale.without_warm_start:
-        starts["finetuned_without_warm_start"] = None
-    training = {}
-    for name, start in starts.items():
-        with clock.measure(f"stage 3: PPO ({name})"):
-            result = run_finetune(
-                FinetuneConfig(
-                    language_model=out / "language_model",
-                    start=start,
-                    out=out / name,
-                    terrains=config.terrains,
-                    corpus=out / "corpus",
-                    updates=scale.updates,
-                    seed=config.seed,
-                    n_jobs=config.n_jobs,
-                    progress=config.progress,
-                )
+    with clock.measure("stage 3: supervised start"):
+        supervised = run_supervised(
+            SupervisedConfig(
+                cross_table=out / "cross_table",
+                language_model=out / "language_model",
+                out=out / "supervised",
+                terrain_encoder="codes",
+                per_terrain=scale.per_terrain,
+                max_steps=scale.supervised_steps,
+                seed=config.seed,
             )
-        training[name] = asdict(result)
+        )
+    shared: dict[str, Any] = {
+        "robustness": ROBUSTNESS, "seed": config.seed, "n_jobs": config.n_jobs, "progress": config.progress,
+    }  # fmt: skip
+    with clock.measure("stage 3: rank policy gradient"):
+        gradient = run_rank_gradient(
+            RankGradientConfig(
+                start=out / "supervised", out=out / "rank_gradient", updates=scale.gradient_updates, **shared
+            )
+        )
+    with clock.measure("stage 3: PPO"):
+        ppo = run_finetune(
+            FinetuneConfig(start=out / "rank_gradient", out=out / "finetuned", updates=scale.ppo_updates, **shared)
+        )
     with clock.measure("stage 3: comparison on every terrain"), Evaluator(n_jobs=config.n_jobs) as evaluator:
-        comparison = compare(_generators(config, scale, list(starts)), config.terrains, evaluator)
-    return {**comparison, "warm_start": asdict(warm_start), "training": training}
+        comparison = compare(
+            _generators(config, scale),
+            config.terrains,
+            evaluator,
+            known_of(out / "corpus", table),
+            robustness=ROBUSTNESS,
+        )
+    return {
+        **comparison,
+        "cross_table": {"walkers": len(table.walkers), "terrains": len(table.terrains)},
+        "training": {"supervised": asdict(supervised), "rank_gradient": asdict(gradient), "finetuned": asdict(ppo)},
+    }
 
 
-def _generators(config: PipelineConfig, scale: Scale, policies: list[str]) -> dict[str, dict[str, list[str]]]:
+def _generators(config: PipelineConfig, scale: Scale) -> dict[str, dict[str, list[str]]]:
     """As many programs of each generator for each terrain; seeds differ from those that training drew from."""
     language_model, tokenizer = load_language_model(config.out / "language_model")
     corpus = list(load_corpus(config.out / "corpus")[TRAIN]["program"])
@@ -264,10 +321,9 @@ def _generators(config: PipelineConfig, scale: Scale, policies: list[str]) -> di
         "corpus": {name: [corpus[i] for i in picks] for name in config.terrains},
         "stage2": sample_blind(language_model, tokenizer, config.terrains, scale.samples, longest, seed),
     }
-    names = {"warm_start": "warm_start", "finetuned": "stage3"}
-    for folder in ["warm_start", *policies]:
+    for folder in RUNGS:
         policy, tokenizer = load_policy(config.out / folder, config.terrains)
-        name = names.get(folder, "stage3_without_warm_start")
+        name = "stage3" if folder == RUNGS[-1] else folder
         generators[name] = sample_conditioned(policy, tokenizer, config.terrains, scale.samples, longest, seed)
     return generators
 

@@ -93,6 +93,7 @@ class TableWalker:
 
     Attributes:
         program: The program that builds it.
+        design: 16 bytes that tell walkers apart (`sodarace_gym.physics.robustness.design_digest`).
         run: Index of the evolution directory it comes from.
         id: Its id in that run.
         archive: The archive whose elite it is.
@@ -103,6 +104,7 @@ class TableWalker:
     """
 
     program: str
+    design: bytes
     run: int
     id: int
     archive: str
@@ -173,8 +175,11 @@ def run_cross_table(config: CrossTableConfig) -> CrossTable:
                 )
             best = [programs[place] for place in chosen]
             store.fill(best, texts, evaluator, label="cross table", progress=config.progress)
-        names = [field.name for field in fields(TableWalker)]
-        walkers = [{name: getattr(elites[place], name) for name in names} for place in chosen]
+        names = [field.name for field in fields(TableWalker) if field.name != "design"]
+        digests = [score.design if score else None for score in tried[0]]
+        walkers = [
+            {name: getattr(elites[place], name) for name in names} | {"design": digests[place]} for place in chosen
+        ]
         write_parquet(config.out / TERRAINS_FILE, pa.table({"terrain": texts}))
         write_text(config.out / "README.md", _card(config, len(walkers), len(texts)))
         # Written last: whoever finds it finds a finished table.
@@ -234,7 +239,8 @@ configs:
 
 {walkers} Sodarace walkers, elites of {runs}, on {terrains} terrains; made with `elm-rl cross-table`. Settings: `{TABLE_FILE}`.
 
-- `walkers.parquet`: `program` (the text), `run` and `id` in that run, `archive`, `fitness` there, `height`, `width` and `mass`.
+- `walkers.parquet`: `program` (the text), `design` (16 bytes that tell walkers apart), `run` and `id` in that run, `archive`,
+  `fitness` there, `height`, `width` and `mass`.
 - `terrains.parquet`: `terrain`, the text that names it (`sodarace_gym.terrains.texts.terrain_from_text`).
 - `scores/`: `terrain`, `program` and `design` (16 bytes of BLAKE2b of the text and of the walker), `distances` in walker units:
   the walker's own, then those of {config.robustness} copies whose joints are off by thousandths of a unit; 0 for what could not

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -51,27 +50,6 @@ class UpdateSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number above 0.")
         if not 0 <= self.kl < float("inf"):
             raise ConfigError(f"kl is {self.kl}; expected 0 or more.")
-
-
-def rank_advantages(scores: NDArray[np.floating], designs: Sequence[Sequence[bytes | None]]) -> NDArray[np.float64]:
-    """Advantages of programs by their rank on their terrain: from -1 for the worst to 1 for the best, equal ones alike.
-
-    What the same walker earns more than once is shared among its copies: else the way to the most reward is to write one walker
-    again and again.
-
-    Args:
-        scores: What each program earned, (terrains, programs).
-        designs: What tells walkers apart, likewise; None for a program that builds none.
-
-    Returns:
-        Advantages, (terrains, programs).
-    """
-    count = scores.shape[1]
-    found: NDArray[np.float64] = 2.0 * (rankdata(scores, axis=1) - 1.0) / max(1, count - 1) - 1.0
-    for row, walkers in enumerate(designs):
-        shared = np.array([1.0 if walker is None else walkers.count(walker) for walker in walkers])
-        found[row] = np.where(found[row] > 0, found[row] / shared, found[row])
-    return found
 
 
 @dataclass(frozen=True)

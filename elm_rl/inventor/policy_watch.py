@@ -84,6 +84,7 @@ class PolicyWatch:
         seed: Seed of terrains and samples.
 
     Attributes:
+        settings: When to look, and what to keep.
         texts: The terrains, by the texts that name them.
         start: The standing before the first update; None before it was taken.
         best: The best standing so far.
@@ -105,7 +106,7 @@ class PolicyWatch:
         seed: int = 0,
     ) -> None:
         self._policy, self._tokenizer, self._evaluator = policy, tokenizer, evaluator
-        self._settings = settings
+        self.settings = settings
         self._sampling = {"max_new_tokens": longest, "temperature": temperature}
         self._robustness = robustness
         self._seed = seed
@@ -135,15 +136,20 @@ class PolicyWatch:
         return better
 
     @property
+    def samples(self) -> int:
+        """Programs of a look."""
+        return len(self.texts) * max(1, self.settings.evaluation_samples // len(self.texts))
+
+    @property
     def collapsed(self) -> bool:
         """Whether the last standing has too few different walkers, and the start had more."""
         assert self.start is not None
-        return self.last.designs < min(self._settings.least_designs, self.start.designs)
+        return self.last.designs < min(self.settings.least_designs, self.start.designs)
 
     @property
     def patient(self) -> bool:
         """Whether a better policy may still be waited for."""
-        return not 0 < self._settings.patience <= self.stale
+        return not 0 < self.settings.patience <= self.stale
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to keep."""
@@ -156,7 +162,7 @@ class PolicyWatch:
         self.stale = state["stale"]
 
     def _measure(self, update: int) -> Standing:
-        each = max(1, self._settings.evaluation_samples // len(self.texts))
+        each = self.samples // len(self.texts)
         prompts = [
             [*self._policy.prompt_ids(text), start_id(self._tokenizer)] for text in self.texts for _ in range(each)
         ]

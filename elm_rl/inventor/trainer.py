@@ -1,6 +1,6 @@
 """TRL's PPO trainer, made to work for terrain-conditioned policies.
 
-TRL took PPO out in 1.13; this module is written against 1.10 to 1.12 and is the only one that touches TRL. It works
+TRL took PPO out in 1.13; this module is written against 1.10 to 1.12 and is the only one that touches TRL's PPO. It works
 around what is missing or broken there; the algorithm is TRL's.
 """
 
@@ -10,7 +10,7 @@ import gc
 import os
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,46 +29,44 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging
 
 from elm_rl.errors import ConfigError
-from elm_rl.inventor.reward import TerrainReward
-from elm_rl.models.conditioning.policy import TerrainPolicy
-from elm_rl.models.sampling import context_length
-from elm_rl.models.tokenizer import start_id
+from elm_rl.models.conditioning import TerrainPolicy
 
 # Importing trl.experimental warns that it may change without notice. We know: the versions that have PPO are pinned.
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
+Score = Callable[[list[list[int]]], Sequence[float]]
+"""Rewards of token ids, each row with its prompt."""
+Batch = Callable[[int], list[list[int]]]
+"""The prompts of an update, by its number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PPOSettings:
-    """Settings of the PPO algorithm. Rewards are in standard deviations of the stage 2 model's samples."""
+    """Settings of the PPO algorithm. Rewards are ranks within a terrain, from -1 to 1."""
 
-    updates: int = 60
-    """Updates, unless time or patience runs out first."""
-    batch_size: int = 48
-    """Programs per update; a multiple of the number of terrains and of mini_batches."""
-    epochs: int = 4
+    epochs: int = 2
     """Passes over the programs of an update."""
     mini_batches: int = 2
     """Optimiser steps per pass."""
-    response_length: int = 128
-    """Longest program in tokens, end token included; best just above the longest programs of the corpus."""
     temperature: float = 1.0
-    """Sampling temperature; the policy that is trained is the one at this temperature."""
-    learning_rate: float = 3e-4
+    """Temperature at which programs are drawn; the policy that is trained is the one at this temperature."""
+    learning_rate: float = 2e-4
     """Learning rate of policy and value model, after warm-up."""
-    warm_up: int = 5
+    warm_up: int = 2
     """Updates in which the learning rate rises."""
     kl: float = 0.05
-    """Reward lost per nat that the policy moves away from the reference on a program."""
+    """Reward lost per nat that the policy moves away from the start on a program."""
     gamma: float = 1.0
     """Discount per token; 1, because a program is judged as a whole."""
-    lam: float = 0.95
-    """Lambda of generalised advantage estimation."""
+    lam: float = 1.0
+    """Lambda of generalised advantage estimation. Below 1 the reward, which comes with the last token, hardly reaches the first
+    ones, and it is these that choose the walker: at 0.95 a token that stands 80 before the end gets 1.6% of it."""
     clip: float = 0.2
     """How far the probability of a token may move in one update, as a ratio."""
     value_clip: float = 0.2
@@ -77,43 +75,90 @@ class PPOSettings:
     """Weight of the value loss."""
     max_grad_norm: float = 1.0
     """Largest norm of a gradient step, for policy and value model each."""
-    missing_end_penalty: float = 1.0
-    """Reward lost by a program that had to be cut at response_length; 0 for none."""
-    seed: int = 0
-    """Seed of sampling and of the order of mini-batches."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "batch_size", "epochs", "mini_batches", "response_length"):
+        for name in ("epochs", "mini_batches"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more.")
         for name in ("temperature", "learning_rate", "clip", "value_clip", "max_grad_norm"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        for name in ("warm_up", "kl", "value_weight", "missing_end_penalty", "seed"):
+        for name in ("warm_up", "kl", "value_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number from 0 to 1.")
-        if self.batch_size % self.mini_batches:
-            raise ConfigError(
-                f"batch_size is {self.batch_size}; expected a multiple of mini_batches, which is {self.mini_batches}."
-            )
+
+
+class Learner:
+    """What takes the steps: the policy, its critic, their optimiser.
+
+    Args:
+        settings: Of the algorithm.
+        policy: The conditioned policy; trained in place.
+        value_model: The critic; trained in place.
+    """
+
+    def __init__(self, settings: PPOSettings, policy: TerrainPolicy, value_model: PreTrainedModel) -> None:
+        self.policy, self.value_model = policy, value_model
+        self.groups = [[p for p in model.parameters() if p.requires_grad] for model in (policy, value_model)]
+        self.optimizer = torch.optim.AdamW(
+            [p for g in self.groups for p in g], settings.learning_rate, weight_decay=0.0
+        )
+
+    def state(self) -> dict[str, Any]:
+        """State of critic and optimiser, for a checkpoint; the policy has its own."""
+        return {"value_model": self.value_model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes it back."""
+        self.value_model.load_state_dict(state["value_model"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 class _Stop(Exception):
     """Ends TRL's training loop between two updates."""
 
 
-class _StopWhenAsked(TrainerCallback):
-    """Raises `_Stop` when a callback before it has asked for the end of training, which TRL's loop does not look at."""
+class UpdateWatcher(TrainerCallback):
+    """Passes the figures of each update on, and ends the training when it is told to, which TRL's loop does not look at.
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **unused: Any
-    ) -> TrainerControl:
-        if control.should_training_stop:
+    Args:
+        finished: Called after each update with TRL's figures; says whether to go on.
+    """
+
+    def __init__(self, finished: Callable[[dict[str, float]], bool]) -> None:
+        self._finished = finished
+        self._figures: dict[str, float] = {}
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **unused: Any,
+    ) -> None:
+        """Keeps the figures."""
+        logs = logs or {}
+        self._figures = {name: float(logs[key]) for key, name in _FIGURES.items() if key in logs}
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **unused: Any) -> None:
+        """Passes them on."""
+        if not self._finished(self._figures):
             raise _Stop
-        return control
+
+
+_FIGURES = {
+    "objective/kl": "kl",  # from the reference, nats a program
+    "objective/entropy": "entropy",  # nats a program
+    "policy/approxkl_avg": "approx_kl",  # from the policy before the update
+    "policy/clipfrac_avg": "clip_fraction",
+    "loss/policy_avg": "loss",
+    "loss/value_avg": "value_loss",
+    "lr": "learning_rate",
+}
 
 
 class TerrainPPOTrainer(PPOTrainer):
@@ -121,26 +166,26 @@ class TerrainPPOTrainer(PPOTrainer):
 
     - ``max_grad_norm`` is ignored: here the gradients of policy and value model are each clipped before every step.
     - A warm-up begins with a learning rate of 0 and wastes an update: here it begins one step up.
-    - A callback's request to stop is ignored: here it ends the training after the update.
-    - Random numbers come from global generators, of which NumPy's is not seeded: here all are seeded, and put back as
-      they were afterwards.
+    - Random numbers come from global generators, of which NumPy's is not seeded: here all are seeded with the number of the
+      update, and put back as they were at the end.
+    - Training cannot be resumed: here it begins with any update, because what is random in one depends on its number alone.
+      `Learner` has the state that a checkpoint needs.
     - A sampled padding token corrupts the masks: a policy that could sample one is refused.
     - Gradient accumulation together with mini-batches skips optimiser steps: a mini-batch is one forward pass here.
     - bfloat16 and gradient checkpointing are on by default: here they are off.
-    - Checkpoints cannot be resumed, because they hold the policy only: none are written.
-
-    The data set is one batch with equally many prompts of every terrain, so that every batch is balanced however it is
-    shuffled.
 
     Args:
         settings: Settings of the algorithm.
-        policy: The conditioned policy; trained in place.
+        learner: Policy, critic and optimiser.
         reference: What the KL term is measured from: called with ids and mask, it returns an object with ``logits``.
-        value_model: The critic; trained in place.
-        reward: The environment as a reward model.
         tokenizer: Of the policy.
-        folder: Where TRL may write.
-        callbacks: Called after every update.
+        folder: Where TRL may write; nothing is written.
+        prompts: Gives the prompts of each update, all of one length, as many each time.
+        score: Gives the rewards.
+        updates: Numbers of the updates to make.
+        longest: Tokens at which a program is cut.
+        seed: Seed of every random choice.
+        callback: Called after every update.
 
     Raises:
         ConfigError: Settings, policy and tokenizer do not fit each other.
@@ -149,40 +194,45 @@ class TerrainPPOTrainer(PPOTrainer):
     def __init__(
         self,
         settings: PPOSettings,
-        policy: TerrainPolicy,
+        learner: Learner,
         reference: nn.Module,
-        value_model: PreTrainedModel,
-        reward: TerrainReward,
         tokenizer: PreTrainedTokenizerBase,
         folder: Path,
-        callbacks: Sequence[TrainerCallback] = (),
+        *,
+        prompts: Batch,
+        score: Score,
+        updates: range,
+        longest: int,
+        seed: int,
+        callback: UpdateWatcher,
     ) -> None:
-        prompts = [[*policy.prompt_ids(name), start_id(tokenizer)] for name in policy.book.texts]
-        _check_fit(settings, policy, tokenizer, prompts)
-        self._max_grad_norm = settings.max_grad_norm
-        self._clipped = [[p for p in model.parameters() if p.requires_grad] for model in (policy, value_model)]
-        optimizer = torch.optim.AdamW([p for ps in self._clipped for p in ps], settings.learning_rate, weight_decay=0.0)
-        optimizer.register_step_pre_hook(self._clip_gradients)
-        rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / (settings.warm_up + 1)))
-        with _seeded(settings.seed), _quiet():
+        size = len(prompts(updates.start))
+        _check_fit(settings, learner.policy, tokenizer, size)
+        self._learner, self._max_grad_norm = learner, settings.max_grad_norm
+        learner.optimizer.register_step_pre_hook(self._clip_gradients)
+        rate = torch.optim.lr_scheduler.LambdaLR(
+            learner.optimizer, lambda done: min(1.0, (updates.start + done + 1) / (settings.warm_up + 1))
+        )
+        with _random_state_kept(), _quiet():
             super().__init__(
-                args=_arguments(settings, folder),
+                args=_arguments(settings, folder, size, len(updates), longest, seed),
                 processing_class=tokenizer,
-                model=policy,
+                model=learner.policy,
                 ref_model=reference.eval().requires_grad_(False),
-                reward_model=reward,
-                value_model=value_model,
-                train_dataset=Dataset.from_dict({"input_ids": prompts * (settings.batch_size // len(prompts))}),
+                reward_model=_RewardModel(score),
+                value_model=learner.value_model,
+                train_dataset=Dataset.from_dict({"input_ids": prompts(updates.start)}),
                 data_collator=_stack,
-                optimizers=(optimizer, rate),
-                callbacks=[*callbacks, _StopWhenAsked()],
+                optimizers=(learner.optimizer, rate),
+                callbacks=[callback],
             )
+        self.dataloader = _SeededBatches(prompts, updates, seed)
         self.remove_callback(PrinterCallback)
         self.accelerator.print = _no_print  # TRL announces its loop on standard output
 
     def train(self) -> None:
-        """Trains until the updates are done or a callback asks to stop; leaves the models in evaluation mode."""
-        with _seeded(self.args.seed), _quiet():
+        """Trains until the updates are done or the callback says no; leaves the models in evaluation mode."""
+        with _random_state_kept(), _quiet():
             # TRL collects garbage twice an update, which takes half a second of looking at what was there all along.
             gc.freeze()
             try:
@@ -194,26 +244,69 @@ class TerrainPPOTrainer(PPOTrainer):
         self.model.eval()
 
     def _clip_gradients(self, *unused: Any) -> None:
-        for parameters in self._clipped:
+        for parameters in self._learner.groups:
             nn.utils.clip_grad_norm_(parameters, self._max_grad_norm)
 
 
-def _arguments(settings: PPOSettings, folder: Path) -> PPOConfig:
+class _SeededBatches:
+    """The prompts of each update in turn; seeds all generators when they are asked for, which is when the update begins."""
+
+    def __init__(self, prompts: Batch, updates: range, seed: int) -> None:
+        self._prompts, self._updates, self._seed = prompts, updates, seed
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        for update in self._updates:
+            set_seed(int(np.random.default_rng([self._seed, update, 1]).integers(1 << 31)))
+            yield {"input_ids": torch.tensor(self._prompts(update))}
+
+
+class _RewardModel(nn.Module):
+    """The reward model of TRL's PPO trainer: a module whose "backbone" reads ids and returns rewards.
+
+    TRL calls the module named by ``base_model_prefix`` with ids and an attention mask, passes its last hidden state
+    (batch, length, 1) through ``score``, and reads the row at the last token of the response. Every position of a row
+    holds the same reward here, so it does not matter which one is read.
+    """
+
+    base_model_prefix = "backbone"
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self.backbone = _RewardBackbone(score)
+        self.score = nn.Identity()
+
+
+class _RewardBackbone(nn.Module):
+    """Ids (batch, length) -> rewards as a hidden state (batch, length, 1)."""
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        self._score = score
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **unused: Any) -> BaseModelOutput:
+        # TRL overwrites padding with id 0, which may be a real token: only the mask tells them apart.
+        rows = [ids[mask].tolist() for ids, mask in zip(input_ids.cpu(), attention_mask.bool().cpu(), strict=True)]
+        rewards = torch.tensor(self._score(rows), dtype=torch.float32, device=input_ids.device)
+        hidden = rewards[:, None, None].expand(-1, input_ids.shape[1], 1)
+        return BaseModelOutput(last_hidden_state=hidden, hidden_states=(hidden,))
+
+
+def _arguments(settings: PPOSettings, folder: Path, size: int, updates: int, longest: int, seed: int) -> PPOConfig:
     """TRL's options for our settings; everything that would write, print or report is off."""
     return PPOConfig(
         output_dir=str(folder),
-        seed=settings.seed,
-        total_episodes=settings.batch_size * settings.updates,
-        per_device_train_batch_size=settings.batch_size,
+        seed=seed,
+        total_episodes=size * updates,
+        per_device_train_batch_size=size,
         gradient_accumulation_steps=1,
-        local_rollout_forward_batch_size=settings.batch_size,
+        local_rollout_forward_batch_size=size,
         num_mini_batches=settings.mini_batches,
         num_ppo_epochs=settings.epochs,
         num_sample_generations=0,
-        response_length=settings.response_length,
+        response_length=longest,
         stop_token="eos",
         temperature=settings.temperature,
-        missing_eos_penalty=settings.missing_end_penalty or None,
+        missing_eos_penalty=None,  # a program that was cut counts as none
         kl_coef=settings.kl,
         gamma=settings.gamma,
         lam=settings.lam,
@@ -229,22 +322,10 @@ def _arguments(settings: PPOSettings, folder: Path) -> PPOConfig:
     )
 
 
-def _check_fit(
-    settings: PPOSettings,
-    policy: TerrainPolicy,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Sequence[int]],
-) -> None:
-    if settings.batch_size % len(prompts):
+def _check_fit(settings: PPOSettings, policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
+    if size % settings.mini_batches:
         raise ConfigError(
-            f"batch_size is {settings.batch_size}, but every batch has equally many programs of each of the "
-            f"{len(prompts)} terrains; choose a multiple of {len(prompts)}."
-        )
-    context = context_length(policy)
-    if len(prompts[0]) + settings.response_length > context:
-        raise ConfigError(
-            f"response_length is {settings.response_length}, but the model's context is {context} tokens, of which the "
-            f"prompt takes {len(prompts[0])}; choose {context - len(prompts[0])} or less."
+            f"An update has {size} programs; expected a multiple of mini_batches, {settings.mini_batches}."
         )
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id not in policy.config.unsampleable_token_ids:
         raise ConfigError(
@@ -276,12 +357,11 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seeds the global generators that TRL draws from, and puts their states back at the end."""
+def _random_state_kept() -> Iterator[None]:
+    """Puts the states of the global generators, which TRL draws from and seeds, back at the end."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (TRL draws from this one)
     with torch.random.fork_rng():
         try:
-            set_seed(seed)
             yield
         finally:
             random.setstate(python_state)

@@ -6,15 +6,19 @@ Nothing here was used to choose a model: samples are drawn anew with a seed of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from elm_rl.judging.rollouts import ProgramEvaluator, Scored, rollouts
+from elm_rl.corpus.corpus import TRAIN, load_corpus
+from elm_rl.corpus.cross_table import CrossTable
 from elm_rl.judging.terrain_matrix import diagonal_support, is_conditional
+from elm_rl.judging.terrain_scores import Known, TerrainScore, least, score_programs
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
+from sodarace_gym.evaluation import Evaluation, Evaluator
 
 BLIND = ("corpus", "stage2")
 """Generators that know no terrain: the same programs stand for every terrain, and a matrix would say nothing."""
@@ -54,38 +58,60 @@ def _sample(
     max_new_tokens: int,
     seed: int,
 ) -> list[str]:
-    # Temperature 1: the policy as PPO trained it.
+    # Temperature 1: the policy as it was trained.
     completions = sample_completions(model, tokenizer, prompts, max_new_tokens=max_new_tokens, seed=seed)
     return [decode_program(tokenizer, ids) for ids in completions]
 
 
+def known_of(corpus: Path, table: CrossTable) -> Known:
+    """What a model was shown that learnt from a corpus and from a cross table."""
+    columns = load_corpus(corpus)[TRAIN]
+    programs = [*columns["program"], *(walker.program for walker in table.walkers)]
+    designs = [*columns["design"], *(walker.design for walker in table.walkers)]
+    return Known.of(programs, [design for design in designs if design is not None])
+
+
 def compare(
-    generators: Mapping[str, Mapping[str, Sequence[str]]], terrains: Sequence[str], evaluator: ProgramEvaluator
+    generators: Mapping[str, Mapping[str, Sequence[str]]],
+    terrains: Sequence[str],
+    evaluator: Evaluator,
+    known: Known,
+    robustness: int = 2,
 ) -> dict[str, Any]:
     """Rolls out every generator's programs and tells how it does on each terrain.
+
+    What counts is the least distance of a walker and its perturbed copies.
 
     Args:
         generators: Programs of each generator by the terrain they were asked for; those of `BLIND` have no matrix.
         terrains: The terrains, in order.
         evaluator: Scores programs.
+        known: What copies are told by.
+        robustness: Perturbed copies of each walker.
 
     Returns:
-        ``terrains``; ``generators``: name -> terrain -> ``mean`` (distance, invalid programs counting 0), ``best``,
-        ``valid_percent``, ``distinct`` and ``samples``; ``matrices``: name -> rows (asked for) of columns (walked on), mean
-        distance; ``best_programs``: stage 3's best program and its distance on each terrain; ``conditional``: name ->
-        whether on every terrain the programs asked for it are the best; ``conditional_support_percent``: name -> in how
-        many bootstrap resamplings of the programs this holds.
+        ``terrains``; ``generators``: name -> terrain -> ``mean`` (of the least distances, what is no walker counting 0),
+        ``plain`` (the mean as simulated), ``best``, ``valid_percent``, ``distinct`` (walkers), ``copies_percent`` (of known
+        walkers), ``novel`` (the mean of what is neither that nor known but for its numbers) and ``samples``; ``matrices``:
+        name -> rows (asked for) of columns (walked on), mean least distance; ``best_programs``: stage 3's best program and its
+        distance on each terrain; ``conditional``: name -> whether on every terrain the programs asked for it are the best;
+        ``conditional_support_percent``: name -> in how many bootstrap resamplings of the programs this holds.
     """
-    figures: dict[str, dict[str, dict[str, float]]] = {}
+    figures: dict[str, dict[str, dict[str, float | None]]] = {}
     matrices: dict[str, list[list[float]]] = {}
     support: dict[str, float] = {}
     best: dict[str, dict[str, Any]] = {}
     for name, by_terrain in generators.items():
         blind = name in BLIND
         asked = terrains[:1] if blind else terrains
-        scored = {row: rollouts(evaluator, by_terrain[row], terrains) for row in asked}
+        scored = {
+            row: [evaluator.evaluate(list(by_terrain[row]), terrain, robustness=robustness) for terrain in terrains]
+            for row in asked
+        }
         figures[name] = {
-            terrain: _figures(by_terrain[terrain], scored[terrains[0] if blind else terrain][column])
+            terrain: _figures(
+                score_programs(by_terrain[terrain], scored[terrains[0] if blind else terrain][column], known)
+            )
             for column, terrain in enumerate(terrains)
         }
         if name == "stage3":
@@ -93,7 +119,7 @@ def compare(
                 terrain: _best(by_terrain[terrain], scored[terrain][column]) for column, terrain in enumerate(terrains)
             }
         if not blind:
-            distances = [np.array([_distances(column) for column in scored[row]]) for row in terrains]
+            distances = [np.array([[least(each) for each in column] for column in scored[row]]) for row in terrains]
             matrices[name] = [[float(mean) for mean in row.mean(axis=1)] for row in distances]
             support[name] = diagonal_support(distances)
     return {
@@ -106,22 +132,19 @@ def compare(
     }
 
 
-def _distances(scored: Sequence[Scored]) -> list[float]:
-    return [evaluation.fitness if evaluation.valid else 0.0 for evaluation in scored]
-
-
-def _figures(programs: Sequence[str], scored: Sequence[Scored]) -> dict[str, float]:
-    distances = _distances(scored)
+def _figures(score: TerrainScore) -> dict[str, float | None]:
     return {
-        "mean": float(np.mean(distances)),
-        "best": max(distances),
-        "valid_percent": 100.0 * float(np.mean([evaluation.valid for evaluation in scored])),
-        "distinct": len(set(programs)),
-        "samples": len(programs),
+        "mean": score.mean,
+        "plain": score.plain,
+        "best": score.best,
+        "valid_percent": 100.0 * score.valid,
+        "distinct": score.designs,
+        "copies_percent": 100.0 * score.copies,
+        "novel": score.novel if np.isfinite(score.novel) else None,
+        "samples": score.samples,
     }
 
 
-def _best(programs: Sequence[str], scored: Sequence[Scored]) -> dict[str, Any]:
-    distances = _distances(scored)
-    index = int(np.argmax(distances))
-    return {"program": programs[index], "distance": distances[index]}
+def _best(programs: Sequence[str], scored: Sequence[Evaluation]) -> dict[str, Any]:
+    index = int(np.argmax([least(each) for each in scored]))
+    return {"program": programs[index], "distance": scored[index].fitness}

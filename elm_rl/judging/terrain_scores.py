@@ -82,12 +82,13 @@ def score_terrains(
     scores = {}
     for text, written in programs.items():
         found = evaluator.evaluate(list(written), terrain_from_text(text), robustness=robustness)
-        scores[text] = _score(written, found, known)
+        scores[text] = score_programs(written, found, known)
     return scores
 
 
-def _score(programs: Sequence[str], found: Sequence[Evaluation], known: Known) -> TerrainScore:
-    least = np.array([_least(each) for each in found])
+def score_programs(programs: Sequence[str], found: Sequence[Evaluation], known: Known) -> TerrainScore:
+    """The figures of programs that were rolled out on one terrain."""
+    distances = np.array([least(each) for each in found])
     valid = np.array([each.valid for each in found])
     digests = [None if each.design is None else design_digest(each.design) for each in found]
     copy = np.array([digest in known.designs for digest in digests])
@@ -95,19 +96,20 @@ def _score(programs: Sequence[str], found: Sequence[Evaluation], known: Known) -
     rest = ~copy & ~near
     return TerrainScore(
         samples=len(programs),
-        mean=float(least.mean()),
+        mean=float(distances.mean()),
         plain=float(np.mean([each.fitness for each in found])),
-        best=float(least.max()),
+        best=float(distances.max()),
         valid=float(valid.mean()),
         designs=len({digest for digest in digests if digest is not None}),
         copies=float(copy.mean()),
         near_copies=float(near.mean()),
-        novel=float(least[rest].mean()) if rest.any() else float("nan"),
+        novel=float(distances[rest].mean()) if rest.any() else float("nan"),
         novel_valid=float(valid[rest].mean()) if rest.any() else float("nan"),
     )
 
 
-def _least(evaluation: Evaluation) -> float:
+def least(evaluation: Evaluation) -> float:
+    """What counts of a roll-out: the least distance where copies were made, else the distance, walker units."""
     return evaluation.fitness if evaluation.robust_fitness is None else evaluation.robust_fitness
 
 
@@ -130,7 +132,7 @@ def swap_test(
     for text in texts:
         terrain = terrain_from_text(text)
         own, other = (
-            np.mean([_least(each) for each in evaluator.evaluate(list(written), terrain, robustness=robustness)])
+            np.mean([least(each) for each in evaluator.evaluate(list(written), terrain, robustness=robustness)])
             for written in (programs[text], programs[lender[text]])
         )
         worth[text] = float(own - other)

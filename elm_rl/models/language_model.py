@@ -228,7 +228,7 @@ def load_policy(folder: Path, terrains: Sequence[str] | None = None) -> tuple[Te
     if not isinstance(policy, TerrainPolicy):
         raise ElmError(
             f"'{folder}' holds a {type(policy).__name__}, but a policy that is told the terrain was expected; give the "
-            "folder of a warm start or of a fine-tuned policy."
+            "folder of a policy that 'elm-rl supervised' or a later stage has written."
         )
     known = list(policy.config.terrains)
     if terrains is not None and known and list(terrains) != known:

@@ -1,4 +1,4 @@
-"""The supervised trainer behind the language model, the mutation model and the terrain warm start.
+"""The supervised trainer behind the language model, the mutation model and the supervised start.
 
 Examples are a prompt, which is given, and a completion, which is learnt; transformers' ``Trainer`` does the work.
 

@@ -13,8 +13,8 @@ from elm_rl.report.pictures import (
     draw_archives,
     draw_evolution,
     draw_film_strip,
-    draw_finetuning,
     draw_matrices,
+    draw_policies,
 )
 from elm_rl.runs.run_directory import METRICS_FILE, explained_disk_errors, read_jsonl
 from sodarace_gym.programs.program import compile_program
@@ -26,9 +26,9 @@ FOLDER = "report"
 GENERATOR_NAMES = {
     "corpus": "corpus programs",
     "stage2": "stage 2 model",
-    "warm_start": "terrain warm start",
+    "supervised": "supervised start",
+    "rank_gradient": "rank policy gradient",
     "stage3": "stage 3 (PPO)",
-    "stage3_without_warm_start": "stage 3 without warm start",
 }
 """What readers call the generators of a summary."""
 
@@ -42,7 +42,7 @@ def draw_pictures(summary: Mapping[str, Any], run: Path) -> dict[str, str]:
 
     Returns:
         Markdown by the picture's name: the picture, or why there is none. The names are ``archives``, ``evolution``,
-        ``matrices``, those of the PPO runs, and ``film_<terrain>``.
+        ``matrices``, ``training`` and ``film_<terrain>``.
 
     Raises:
         ElmError: The disk is full or the folder cannot be written.
@@ -56,8 +56,7 @@ def draw_pictures(summary: Mapping[str, Any], run: Path) -> dict[str, str]:
         "evolution": _evolution(part(summary, "stage1"), run, folder),
         "matrices": _matrices(stage3, folder),
     }
-    for name in part(stage3, "training"):
-        drawn[name] = _finetuning(name, stage3, run, folder)
+    drawn["training"] = _training(stage3, run, folder)
     for terrain, best in part(stage3, "best_programs").items():
         drawn[f"film_{terrain}"] = _film(terrain, best, folder)
     return drawn
@@ -93,14 +92,20 @@ def _matrices(stage3: Mapping[str, Any], folder: Path) -> str:
     return _picture("Terrain matrices", draw_matrices(matrices, terrains_of(stage3), folder / "matrices.png"))
 
 
-def _finetuning(name: str, stage3: Mapping[str, Any], run: Path, folder: Path) -> str:
-    try:
-        records = [record for record in read_jsonl(run / name / METRICS_FILE) if "terrains" in record]
-    except ElmError as error:
-        return _none(error)
-    if not records:
+def _training(stage3: Mapping[str, Any], run: Path, folder: Path) -> str:
+    curves = {}
+    for name in part(stage3, "training"):
+        if not (run / name / METRICS_FILE).is_file():
+            continue
+        try:
+            records = list(read_jsonl(run / name / METRICS_FILE))
+        except ElmError as error:
+            return _none(error)
+        if any("validation" in record for record in records):
+            curves[GENERATOR_NAMES.get(name, "PPO")] = records
+    if not curves:
         return _none("no update was finished.")
-    return _picture("PPO", draw_finetuning(records, terrains_of(stage3), folder / f"{name}.png"))
+    return _picture("The policies in training", draw_policies(curves, folder / "training.png"))
 
 
 def _film(terrain: str, best: Mapping[str, Any], folder: Path) -> str:

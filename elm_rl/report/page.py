@@ -155,8 +155,9 @@ def _stage1(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
             operators.append([iterations, name, figure(counts, "proposed", ","), *percents])
     return (
         "## Stage 1: evolution\n\n"
-        f"{figure(stage, 'evaluations', ',')} evaluations on {figure(stage, 'terrain')}; one map of "
-        f"{figure(stage, 'all_niches', ',')} niches per seed; {figure(stage, 'admitted', ',')} programs admitted.\n\n"
+        f"{figure(stage, 'evaluations', ',')} evaluations on {', '.join(stage.get('terrains', [])) or figure(stage, 'terrain')}; "
+        f"one map of {figure(stage, 'all_niches', ',')} niches per seed; {figure(stage, 'admitted', ',')} programs admitted."
+        f"{_on_the_terrains(part(stage, 'on_the_terrains'))}\n\n"
         + table(["map", "niches", "QD score", "best distance"], maps)
         + f"\n\n{pictures.get('archives', '')}\n\n{pictures.get('evolution', '')}\n\n"
         "What the mutation operators' children were worth. Applied: a program came out; valid: it built a walker; new: the "
@@ -165,6 +166,20 @@ def _stage1(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         + table(
             ["phase (iterations)", "operator", "proposed", "applied %", "valid %", "new %", "admitted %"], operators
         )
+    )
+
+
+def _on_the_terrains(evolution: Mapping[str, Any]) -> str:
+    """What became of the elites on the terrains of stage 3; nothing for runs that did not evolve there."""
+    if not evolution:
+        return ""
+    best = ", ".join(
+        f"{name.split('/')[-1]} {figure(figures, 'best', '.1f')}"
+        for name, figures in part(evolution, "archives").items()
+    )
+    return (
+        f" From their elites evolution went on on the terrains of stage 3, for {figure(evolution, 'evaluations', ',')} "
+        f"evaluations; the best walkers there: {best}."
     )
 
 
@@ -192,17 +207,18 @@ def _stage2(stage: Mapping[str, Any]) -> str:
 def _stage3(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     terrains = terrains_of(stage)
     samples: Mapping[str, Any] = next(iter(part(stage, "generators", "stage2").values()), {})
+    # Runs of older versions measured less.
+    shown = [key for key in _SAMPLE_FORMS if key in samples or key not in ("plain", "copies_percent")]
     rows = []
     for name, by_terrain in part(stage, "generators").items():
         row = [GENERATOR_NAMES.get(name, name)]
         for terrain in terrains:
-            forms = {"mean": ".1f", "best": ".1f", "valid_percent": ".0f", "distinct": ".0f"}
-            row.append(" / ".join(figure(part(by_terrain, terrain), key, form) for key, form in forms.items()))
+            row.append(" / ".join(figure(part(by_terrain, terrain), key, _SAMPLE_FORMS[key]) for key in shown))
         rows.append(row)
     text = [
         "## Stage 3: the right walker for the terrain",
-        f"{figure(samples, 'samples')} fresh programs each on every terrain: mean distance (invalid programs count 0) / best "
-        "/ valid % / distinct.",
+        f"{figure(samples, 'samples')} fresh programs each on every terrain. What counts is the least distance of a walker and "
+        f"its perturbed copies; what is no walker counts 0. {' / '.join(_SAMPLE_TITLES[key] for key in shown)}.",
         table(["generator", *terrains], rows),
         "The matrix says whether a model is conditional: each column's largest entry (bold) should stand on the diagonal, "
         "that is, on every terrain the programs asked for that terrain should be the best. Resampling the programs tells "
@@ -211,10 +227,21 @@ def _stage3(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     for name, matrix in matrices_of(stage).items():
         text += [f"{GENERATOR_NAMES.get(name, name)}: {_verdict(stage, name)}", _matrix(matrix, terrains)]
     text.append(pictures.get("matrices", ""))
-    for name in part(stage, "training"):
-        if name in pictures:
-            text.append(f"PPO, run `{name}`:\n\n{pictures[name]}")
+    if "training" in pictures:
+        text.append(
+            "The policies in training: the mean over the programs of an update (pale) and over those by which the best policy "
+            f"was chosen.\n\n{pictures['training']}"
+        )
     return "\n\n".join(text)
+
+
+_SAMPLE_FORMS = {
+    "mean": ".1f", "plain": ".1f", "best": ".1f", "valid_percent": ".0f", "distinct": ".0f", "copies_percent": ".0f",
+}  # fmt: skip
+_SAMPLE_TITLES = {
+    "mean": "Mean", "plain": "mean as simulated", "best": "best", "valid_percent": "valid %", "distinct": "different walkers",
+    "copies_percent": "copies of known walkers %",
+}  # fmt: skip
 
 
 def _verdict(stage: Mapping[str, Any], name: str) -> str:

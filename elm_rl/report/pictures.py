@@ -90,26 +90,33 @@ def draw_evolution(records: Sequence[Mapping[str, Any]], phases: Sequence[int], 
     return save_figure(figure, path)
 
 
-def draw_finetuning(records: Sequence[Mapping[str, Any]], terrains: Sequence[str], path: Path) -> Path:
-    """Mean distance per terrain, valid share and KL over the updates of PPO.
+def draw_policies(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> Path:
+    """What policies did while they learnt, one after the other: distance, different walkers, divergence from the start.
 
     Args:
-        records: Lines of the run's metrics.jsonl, as ``inventor.monitor`` writes them; what one does not hold is a gap in
-            its curve.
-        terrains: Names in order.
+        curves: By the name of each, the lines of its metrics.jsonl, as ``inventor.policy_run`` writes them; what one does not
+            hold is a gap in its curve.
         path: Where to write.
     """
     figure = Figure(figsize=(10.5, 2.8), layout="constrained")
-    rewards, valid, kl = figure.subplots(1, 3)
-    updates = _curve(records, "update")
-    for name in terrains:
-        rewards.plot(updates, _curve(records, "terrains", name, "fitness"), label=name)
-        valid.plot(updates, 100.0 * _curve(records, "terrains", name, "valid"), label=name)
-    kl.plot(updates, _curve(records, "kl"), color="#555555")
-    if terrains:
-        rewards.legend(fontsize=8)
-    for axis, title in ((rewards, "mean distance (units)"), (valid, "valid %"), (kl, "KL to stage 2 (nats)")):
-        _tidy(axis, "PPO update", title)
+    distance, designs, kl = figure.subplots(1, 3)
+    for number, (name, records) in enumerate(curves.items()):
+        updates = _curve(records, "update")
+        colour = f"C{number}"
+        distance.plot(updates, _curve(records, "distance"), color=colour, alpha=0.35, linewidth=1.0)
+        looks = [record for record in records if "validation" in record]
+        at = _curve(looks, "update")
+        distance.plot(at, _curve(looks, "validation", "mean"), "o-", color=colour, markersize=3, label=name)
+        designs.plot(at, 100.0 * _curve(looks, "validation", "designs"), "o-", color=colour, markersize=3)
+        kl.plot(updates, _curve(records, "kl"), color=colour)
+    distance.legend(fontsize=8)
+    for axis, title in (
+        (distance, "least distance (units)"),
+        (designs, "different walkers, % of samples"),
+        (kl, "divergence from its start (nats)"),
+    ):
+        _tidy(axis, "update", title)
+        axis.set_ylim(bottom=0.0)
     return save_figure(figure, path)
 
 

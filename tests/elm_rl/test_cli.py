@@ -105,7 +105,7 @@ def test_a_wrong_value_fails_and_is_named(capsys, tmp_path):
         ("corpus", ["--evolution", "missing", "--out", "out"]),
         ("pretrain", ["--corpus", "missing", "--out", "out"]),
         ("mutation-model", ["--evolution", "missing", "--out", "out"]),
-        ("finetune", ["--language-model", "missing", "--out", "out"]),
+        ("finetune", ["--start", "missing", "--out", "out"]),
         ("sample", ["--model", "missing"]),
         ("report", ["--run", "missing"]),
         ("lineage", ["missing"]),

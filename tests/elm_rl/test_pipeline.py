@@ -8,14 +8,13 @@ import pytest
 
 from elm_rl import pipeline
 from elm_rl.errors import ElmError
-from elm_rl.inventor.ppo import load_policy
-from elm_rl.models.language_model import load_language_model
+from elm_rl.models.language_model import load_language_model, load_policy
 from elm_rl.pipeline import PipelineConfig, Scale, run_pipeline
 from elm_rl.report import ReportConfig, run_report
 
 TINY = Scale(
-    evolution_batch=24, iterations=6, round_steps=4, pretraining_steps=6,
-    warm_start_programs=20, warm_start_steps=3, updates=1, samples=4, without_warm_start=False,
+    evolution_batch=24, iterations=6, round_steps=4, terrain_iterations=2, pretraining_steps=6, walkers=20, per_terrain=4,
+    supervised_steps=3, gradient_updates=1, ppo_updates=1, samples=4,
 )  # fmt: skip
 
 
@@ -40,10 +39,10 @@ def test_the_run_leaves_what_the_readme_says(run):
     out, summary = run
     for name in ("report.md", "summary.json", "config.json", "versions.json", "evolution/admitted.jsonl"):
         assert (out / name).is_file()
-    for picture in ("archives", "evolution", "finetuned", "matrices"):
+    for picture in ("archives", "evolution", "training", "matrices"):
         assert (out / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((out / "summary.json").read_text())["stage1"] == json.loads(json.dumps(summary["stage1"]))
-    assert set(summary["stage3"]["generators"]) == {"corpus", "stage2", "warm_start", "stage3"}
+    assert set(summary["stage3"]["generators"]) == {"corpus", "stage2", "supervised", "rank_gradient", "stage3"}
     for figures in summary["stage3"]["generators"].values():
         assert {f["samples"] for f in figures.values()} == {TINY.samples}
 

@@ -1,8 +1,7 @@
 """Models that are told which terrain to write for.
 
 `terrain_book` numbers terrains, `encoders` turn them into embeddings (learned codes, a network over the profile, a network over
-the image), `policy` puts these in front of the program in any causal language model, and makes the critic; `reference` is the
-model without its terrain, for PPO.
+the image), and `policy` puts these in front of the program in any causal language model, and makes the critic.
 """
 
 from __future__ import annotations
@@ -17,14 +16,12 @@ from elm_rl.models.conditioning.policy import (
     condition,
     make_value_model,
 )
-from elm_rl.models.conditioning.reference import TerrainBlindModel
 from elm_rl.models.conditioning.terrain_book import TerrainBook
 
 __all__ = [
     "DEFAULT_PREFIX_LENGTH",
     "DEFAULT_TERRAINS",
     "TERRAIN_ENCODERS",
-    "TerrainBlindModel",
     "TerrainBook",
     "TerrainEncoder",
     "TerrainPolicy",

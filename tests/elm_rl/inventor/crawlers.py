@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from elm_rl.corpus.cross_table import CrossTableConfig, run_cross_table
+from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.models.language_model import make_model
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.models.tokenizer import encode_text, train_tokenizer
@@ -53,3 +54,15 @@ def make_crawlers(folder: Path) -> None:
     examples = [([1], [*encode_text(tokenizer, program), 2]) for program in PROGRAMS]
     settings = TrainConfig(max_steps=60, batch_size=18, learning_rate=2e-2)
     train_causal_lm(model, tokenizer, examples, folder / "language_model", settings)
+
+
+def make_start(folder: Path) -> Path:
+    """Writes a policy of codes that writes all crawlers of the table alike, on every terrain; returns its folder."""
+    make_crawlers(folder)
+    run_supervised(
+        SupervisedConfig(
+            cross_table=folder / "table", language_model=folder / "language_model", out=folder / "start", per_terrain=18,
+            terrain_encoder="codes", max_steps=60, learning_rate=5e-3,
+        )
+    )  # fmt: skip
+    return folder / "start"

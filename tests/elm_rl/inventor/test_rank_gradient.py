@@ -15,26 +15,18 @@ from safetensors.torch import load_file
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.inventor import rank_gradient
-from elm_rl.inventor.policy_update import PolicyUpdate, UpdateSettings, WrittenPrograms, rank_advantages
+from elm_rl.inventor.policy_update import PolicyUpdate, UpdateSettings, WrittenPrograms
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
-from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
+from elm_rl.inventor.rank_reward import rank_advantages
 from elm_rl.models.language_model import load_policy, make_model
 from elm_rl.models.tokenizer import train_tokenizer
-from tests.elm_rl.inventor.crawlers import make_crawlers
+from tests.elm_rl.inventor.crawlers import make_start
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A policy that writes all crawlers of the table alike, on every terrain."""
-    folder = tmp_path_factory.mktemp("crawlers")
-    make_crawlers(folder)
-    run_supervised(
-        SupervisedConfig(
-            cross_table=folder / "table", language_model=folder / "language_model", out=folder / "start", per_terrain=18,
-            terrain_encoder="codes", max_steps=60, learning_rate=5e-3,
-        )
-    )  # fmt: skip
-    return folder / "start"
+    return make_start(tmp_path_factory.mktemp("crawlers"))
 
 
 def config_of(start: Path, out: Path, **changes: Any) -> RankGradientConfig:
@@ -144,8 +136,8 @@ def test_a_start_that_is_no_policy_is_explained_before_anything_is_written(start
 )
 def test_advantages_follow_the_ranks_and_are_shared_among_copies(drawn: tuple[list[int], list[bytes | None]]) -> None:
     scores, walkers = np.array(drawn[0], dtype=float), drawn[1]
-    (found,) = rank_advantages(scores[None], [walkers])
-    (free,) = rank_advantages(scores[None], [[None] * len(walkers)])
+    found = rank_advantages(scores, walkers)
+    free = rank_advantages(scores, [None] * len(walkers))
     assert np.all(np.abs(free) <= 1)
     assert abs(free.sum()) < 1e-9
     for i in range(len(scores)):

@@ -11,7 +11,9 @@ from elm_rl.inventor.targets import TargetConfig, best_walkers, choose_targets, 
 from sodarace_gym.terrains.distribution import TerrainDistribution, TerrainDraw
 
 DRAWS = [TerrainDraw("UpSlope", seed, seed / 12) for seed in range(12)]
-WALKERS = [TableWalker(f"program {number}", 0, number, "square", 1.0, 1.0, 1.0, 1.0) for number in range(3)]
+WALKERS = [
+    TableWalker(f"program {number}", bytes([number]), 0, number, "square", 1.0, 1.0, 1.0, 1.0) for number in range(3)
+]
 
 
 def table() -> CrossTable:

@@ -26,7 +26,6 @@ from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.conditioning import (
     DEFAULT_TERRAINS,
     TERRAIN_ENCODERS,
-    TerrainBlindModel,
     TerrainPolicy,
     condition,
     make_value_model,
@@ -240,19 +239,6 @@ def test_the_value_model_starts_at_zero_and_has_an_encoder_of_its_own(decoder: s
     with torch.no_grad():
         value.encoder.table.weight.zero_()
     assert policy.encoder.table.weight.abs().min() > 0
-
-
-def test_a_terrain_blind_model_answers_like_the_model_without_the_terrain() -> None:
-    model = language_model()
-    policy = policy_of(model)
-    blind = TerrainBlindModel(model, VOCABULARY, [PAD])
-    program = [BOS, 30, 31, 32]
-    with torch.no_grad():
-        expected = model(input_ids=torch.tensor([program])).logits[0]
-    for terrain in DEFAULT_TERRAINS:
-        answer = logits(blind, [*policy.prompt_ids(terrain), *program])[3:]
-        torch.testing.assert_close(answer[:, 1:], expected[:, 1:], rtol=1e-5, atol=1e-5)
-        assert answer[:, PAD].max() < -1e3
 
 
 @pytest.mark.parametrize("encoder", TERRAIN_ENCODERS)

@@ -13,7 +13,6 @@ from elm_rl.cli import STAGES
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.map_elites import EvolveConfig
 from elm_rl.evolution.stage import run_evolve
-from elm_rl.inventor.warm_start import WarmStartConfig
 from elm_rl.mutation.training import MutationTrainingConfig
 
 CONFIGS = [
@@ -25,7 +24,7 @@ ONE, SEVERAL = (Path, Path | None), tuple[Path, ...]
 
 
 @pytest.mark.parametrize(
-    "config", [*CONFIGS, WarmStartConfig, MutationTrainingConfig], ids=lambda config: config.__name__
+    "config", [*CONFIGS, MutationTrainingConfig], ids=lambda config: config.__name__
 )
 def test_text_is_taken_for_a_path_and_nothing_else_is(config: Any) -> None:
     hints = get_type_hints(config)

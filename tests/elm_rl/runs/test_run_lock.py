@@ -316,7 +316,7 @@ def stages(inputs: Path, out: Path) -> dict[str, Callable[[], Any]]:
     from elm_rl.evolution.map_elites import EvolveConfig
     from elm_rl.evolution.stage import run_evolve
     from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
-    from elm_rl.inventor.warm_start import WarmStartConfig, run_warm_start
+    from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
     from elm_rl.judging.sample_quality import SampleConfig, run_sample
     from elm_rl.models.pretraining import PretrainConfig, run_pretrain
     from elm_rl.mutation.training import MutationTrainingConfig, run_mutation_training
@@ -330,8 +330,8 @@ def stages(inputs: Path, out: Path) -> dict[str, Callable[[], Any]]:
         "corpus": lambda: run_corpus(CorpusConfig(evolution=(evolution,), out=out)),
         "pretrain": lambda: run_pretrain(PretrainConfig(**pretrain, out=out)),
         "mutation": lambda: run_mutation_training(MutationTrainingConfig(evolution=(evolution,), out=out, max_steps=1)),
-        "warm start": lambda: run_warm_start(WarmStartConfig(corpus=corpus, language_model=model, out=out)),
-        "finetune": lambda: run_finetune(FinetuneConfig(language_model=model, out=out)),
+        "rank gradient": lambda: run_rank_gradient(RankGradientConfig(start=model, out=out)),
+        "finetune": lambda: run_finetune(FinetuneConfig(start=model, out=out)),
         "sample": lambda: run_sample(
             SampleConfig(model=str(model), count=1, max_new_tokens=4, out=out / "programs.json")
         ),
