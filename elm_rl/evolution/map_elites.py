@@ -85,7 +85,7 @@ def run_evolution(
     terrains = config.made_terrains()
     with (
         opened_run(config.out, config, resume=resume, may_change=MAY_CHANGE) as resuming,
-        EvolutionState(config.out, config.archive, archive_terrains(config, programs)) as state,
+        EvolutionState(config.out, config.archive, archive_terrains(config, programs, terrains)) as state,
         _settled_memory(),
     ):
         started = resuming and state.load()
@@ -97,7 +97,7 @@ def run_evolution(
         reason = _iterate(state, config, operators, evaluator)
         spent = {operator.name: totals for operator in operators if (totals := operator.totals())}
         summary = {
-            "terrains": list(config.terrains),
+            "terrains": list(terrains),
             "seed": config.seed,
             "stopped": reason,
             **state.summary(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import read_seed, seed_name
@@ -24,7 +24,7 @@ def objective(evaluation: Evaluation) -> float:
 def archive_name(config: EvolveConfig, seed: str, terrain: str) -> str:
     """The archive of a seed's descendants on a terrain; terrains are named only where there are several."""
     first = SHARED if config.maps == "terrain" else seed
-    return first if len(config.terrains) == 1 else f"{first}/{terrain}"
+    return first if len(config.terrains) + config.random_terrains == 1 else f"{first}/{terrain}"
 
 
 def planted_programs(config: EvolveConfig) -> list[tuple[str, str]]:
@@ -61,10 +61,12 @@ def _elites(config: EvolveConfig) -> list[tuple[str, str]]:
     return list(dict.fromkeys(elites.values()))
 
 
-def archive_terrains(config: EvolveConfig, programs: Sequence[tuple[str, str]]) -> dict[str, str]:
+def archive_terrains(
+    config: EvolveConfig, programs: Sequence[tuple[str, str]], terrains: Iterable[str]
+) -> dict[str, str]:
     """The archives of a run by name, each with its terrain."""
     seeds = dict.fromkeys(seed for seed, _ in programs)
-    return {archive_name(config, seed, terrain): terrain for terrain in config.terrains for seed in seeds}
+    return {archive_name(config, seed, terrain): terrain for terrain in terrains for seed in seeds}
 
 
 def plant(

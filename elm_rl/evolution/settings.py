@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from elm_rl.corpus.drawn_terrains import DrawnTerrains
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.seeds import SEED_NAMES, seed_name
@@ -27,7 +28,7 @@ DEFAULT_OPERATORS = ("gp", "builtin")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvolveConfig:
+class EvolveConfig(DrawnTerrains):
     """Evolves walkers from seed programs."""
 
     out: Path
@@ -40,6 +41,8 @@ class EvolveConfig:
     terrains: tuple[str, ...] = ("Flat",)
     """Terrains that walkers are scored on: names of families, with settings behind commas as in
     Hills,difficulty=0.7,seed=3, or JSON files of terrains. Each has archives of its own; iterations take them in turn."""
+    random_terrains: int = 0
+    """Further terrains, drawn from the train split; the seed decides which."""
     try_everywhere: bool = False
     """With several terrains: try every valid child on all of them, and not only on its parent's."""
     archive: ArchiveSpec = ArchiveSpec()  # noqa: RUF009 - it is frozen
@@ -97,9 +100,11 @@ class EvolveConfig:
 
     def __post_init__(self) -> None:
         take_paths(self)
-        for name in ("seeds", "terrains", "operators"):
+        super().__post_init__()
+        spared = {"seeds": self.start_from, "terrains": self.random_terrains, "operators": None}
+        for name, instead in spared.items():
             values = getattr(self, name)
-            if len(set(values)) != len(values) or (not values and not (name == "seeds" and self.start_from)):
+            if len(set(values)) != len(values) or not (values or instead):
                 raise ConfigError(f"{name} is {list(values)}; expected one or more names, each once.")
         for name, low in (
             ("iterations", 0),
@@ -108,6 +113,7 @@ class EvolveConfig:
             ("checkpoint_every", 1),
             ("seed", 0),
             ("robustness", 0),
+            ("random_terrains", 0),
             ("rounds", 0),
             ("round_steps", 1),
         ):
@@ -137,15 +143,20 @@ class EvolveConfig:
         self.made_terrains()
 
     def made_terrains(self) -> dict[str, Terrain]:
-        """The terrains by the text that names them, in order.
+        """The terrains by the text that names them: those that are named, then those that are drawn.
 
         Raises:
             ConfigError: A text names none.
         """
         try:
-            return {text: terrain_from_text(text) for text in self.terrains}
+            named = {text: terrain_from_text(text) for text in self.terrains}
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        rng, drawn = np.random.default_rng([self.seed, 5]), self.distribution()
+        while len(named) < len(self.terrains) + self.random_terrains:
+            draw = drawn.draw(rng)
+            named[draw.text] = draw.terrain()
+        return named
 
     def fixed_shares(self) -> list[float] | None:
         """One share an operator, summing to 1; None when a bandit chooses."""

@@ -155,7 +155,8 @@ def _stage1(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
             operators.append([iterations, name, figure(counts, "proposed", ","), *percents])
     return (
         "## Stage 1: evolution\n\n"
-        f"{figure(stage, 'evaluations', ',')} evaluations on {', '.join(stage.get('terrains', [])) or figure(stage, 'terrain')}; "
+        f"{figure(stage, 'evaluations', ',')} evaluations on "
+        f"{', '.join(stage.get('terrains', [])) or figure(stage, 'terrain')}; "
         f"one map of {figure(stage, 'all_niches', ',')} niches per seed; {figure(stage, 'admitted', ',')} programs admitted."
         f"{_on_the_terrains(part(stage, 'on_the_terrains'))}\n\n"
         + table(["map", "niches", "QD score", "best distance"], maps)

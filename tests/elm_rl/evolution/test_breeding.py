@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elm_rl.errors import BudgetSpent, ElmError
+from elm_rl.errors import BudgetSpent, ConfigError, ElmError
 from elm_rl.evolution.bandit import LEAST_SHARE, Bandit
 from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution
 from elm_rl.evolution.seeds import load_seed
@@ -21,6 +21,7 @@ from elm_rl.mutation.operator import Child, MutationOperator, Outcome, Parent
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.run_directory import read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, EvaluationError
+from sodarace_gym.terrains.distribution import SPLITS
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
 
@@ -383,6 +384,32 @@ def test_several_terrains_have_archives_of_their_own(tmp_path: Path, maps: Any) 
     assert all(
         scored[line["program"]] == line["archive"].partition("/")[2].partition(",")[0] for line in children_of(tmp_path)
     )
+
+
+def test_terrains_can_be_drawn_from_the_train_split(tmp_path: Path) -> None:
+    def terrains(out: Path, **changes: Any) -> list[str]:
+        settings = {
+            "terrains": (),
+            "random_terrains": 3,
+            "maps": "terrain",
+            "families": ("Hills", "Pits"),
+            "iterations": 1,
+        }
+        run = evolve(out, Toy("toy", anywhere), **settings | changes)
+        return [name.partition("/")[2] for name in run.archives]
+
+    drawn = terrains(tmp_path / "first", seed=1)
+    assert len(set(drawn)) == 3
+    for text in drawn:
+        family, difficulty, seed = text.split(",")
+        assert family in ("Hills", "Pits")
+        assert 0 <= float(difficulty.partition("=")[2]) <= 0.8
+        assert int(seed.partition("=")[2]) in SPLITS["train"]
+    assert terrains(tmp_path / "again", seed=1) == drawn
+    assert terrains(tmp_path / "other", seed=2) != drawn
+    assert terrains(tmp_path / "both", seed=1, terrains=("Flat",)) == ["Flat", *drawn]
+    with pytest.raises(ConfigError, match="terrains is"):
+        terrains(tmp_path / "none", random_terrains=0)
 
 
 def test_children_can_be_tried_on_every_terrain(tmp_path: Path) -> None:
