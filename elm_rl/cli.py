@@ -111,6 +111,13 @@ STAGES: dict[str, Stage] = {
         "Stage 3, PPO (TRL): the same, with a critic that says what was to be expected of each program.",
         "elm-rl finetune --start runs/inventor --out runs/finetuned",
     ),
+    "invent": Stage(
+        "elm_rl.inventor.invent",
+        "InventConfig",
+        "run_invent",
+        "Uses a policy: a terrain in, the right walkers out, ranked, drawn, and improved if there is time.",
+        "elm-rl invent --model runs/inventor --terrain Hills,difficulty=0.5,seed=3 --out runs/invention",
+    ),
     "sample": Stage(
         "elm_rl.judging.sample_quality",
         "SampleConfig",

@@ -3,7 +3,7 @@
 `targets` chooses what is best known for every terrain from a cross table, and `supervised` shows it to the model. Then the
 model tries its own, and `rank_reward` ranks it: `rank_gradient` (with `policy_update`) and `ppo` (with `trainer`, TRL's) take
 the steps, `policy_watch` says which policy is the best so far, and `policy_run` keeps the books. `policy_stage` has what they
-share.
+share. `invent` uses a policy.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from sodarace_gym.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from elm_rl.inventor.invent import InventConfig as InventConfig
+    from elm_rl.inventor.invent import Invention as Invention
+    from elm_rl.inventor.invent import run_invent as run_invent
     from elm_rl.inventor.policy_run import PolicyResult as PolicyResult
     from elm_rl.inventor.ppo import FinetuneConfig as FinetuneConfig
     from elm_rl.inventor.ppo import run_finetune as run_finetune
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "invent": ["InventConfig", "Invention", "run_invent"],
         "policy_run": ["PolicyResult"],
         "ppo": ["FinetuneConfig", "run_finetune"],
         "rank_gradient": ["RankGradientConfig", "run_rank_gradient"],
