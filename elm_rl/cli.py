@@ -80,7 +80,7 @@ STAGES: dict[str, Stage] = {
         "elm_rl.models.pretraining",
         "PretrainConfig",
         "run_pretrain",
-        "Stage 2: trains a tokenizer and a language model on a corpus.",
+        "Stage 2: trains a language model on a corpus, from scratch with a tokenizer or on from a pretrained one.",
         "elm-rl pretrain --corpus runs/corpus --out runs/lm --size 1M",
     ),
     "mutation-model": Stage(

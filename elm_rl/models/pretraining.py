@@ -1,4 +1,4 @@
-"""Stage 2: a tokenizer and a causal language model learn the corpus of walker programs.
+"""Stage 2: a causal language model learns the corpus of walker programs, from scratch with a tokenizer or on from another one.
 
 One sequence is ``<bos> program <eos>`` and the loss is on the program and its end. How the training itself goes (time
 budget, schedule, metrics) is in `elm_rl.models.supervised_training`, which the other supervised stages share.
@@ -13,8 +13,9 @@ from typing import Any
 from datasets import DatasetDict
 
 from elm_rl.corpus.corpus import CORPUS_FILE, HELD_OUT, TRAIN, load_corpus
-from elm_rl.errors import ConfigError
-from elm_rl.models.language_model import MODEL_SIZES, make_model
+from elm_rl.errors import ConfigError, ElmError
+from elm_rl.models.adapters import add_adapter, merge_adapter
+from elm_rl.models.language_model import MODEL_SIZES, load_language_model, make_model
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.models.tokenizer import DEFAULT_CONTEXT, DEFAULT_VOCABULARY, encode_text, start_id, train_tokenizer
 from elm_rl.runs.path_settings import take_paths
@@ -40,16 +41,30 @@ class PretrainConfig(TrainConfig):
     """Corpus folder that 'elm-rl corpus' has written."""
     out: Path
     """Folder for the model, its metrics and its figures. A finished one with the same settings is reused."""
+    start: str | None = None
+    """A pretrained causal language model to train on, with its own tokenizer: a folder, a GGUF file or a name on the Hugging
+    Face hub. Left out, a small model and a tokenizer are trained from scratch."""
+    lora_rank: int | None = None
+    """Rank of the matrices (LoRA) that are trained beside the weights of ``start`` and then merged into them; None trains all
+    weights."""
     size: str = "1M"
-    """Size of the model: 0.1M, 1M, 2M, 5M or 21M parameters."""
+    """Size of a model from scratch: 0.1M, 1M, 2M, 5M or 21M parameters."""
     vocab_size: int = DEFAULT_VOCABULARY
-    """Tokens in the vocabulary, at least 260."""
+    """Tokens in the vocabulary of a model from scratch, at least 260."""
     context: int = DEFAULT_CONTEXT
     """Longest sequence in tokens; longer programs are left out."""
 
     def __post_init__(self) -> None:
         take_paths(self)
         super().__post_init__()
+        if self.start is None and self.lora_rank is not None:
+            raise ConfigError("lora_rank is for pretrained models; name one with start, or leave it out.")
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ConfigError(f"lora_rank is {self.lora_rank}; expected 1 or more, or none to train all weights.")
+        if self.start is not None and (self.size, self.vocab_size) != ("1M", DEFAULT_VOCABULARY):
+            raise ConfigError(
+                f"size and vocab_size are those of a model from scratch; leave them out, or leave out start ({self.start})."
+            )
         if self.size not in MODEL_SIZES:
             raise ConfigError(f"There is no model size {self.size!r}; the sizes are {', '.join(MODEL_SIZES)}.")
         if self.context < 16:
@@ -59,7 +74,7 @@ class PretrainConfig(TrainConfig):
 
 
 def run_pretrain(config: PretrainConfig) -> TrainResult:
-    """Trains a tokenizer and a model on a corpus, and saves both to ``config.out``.
+    """Trains a model on a corpus, from scratch with a tokenizer or on from a pretrained one, and saves both to ``config.out``.
 
     Beside the model the folder holds ``metrics.jsonl``, ``tensorboard/`` and ``training.json`` (settings and figures).
 
@@ -76,12 +91,30 @@ def run_pretrain(config: PretrainConfig) -> TrainResult:
 
 def _train(config: PretrainConfig, corpus: DatasetDict, settings: dict[str, Any]) -> TrainResult:
     texts = {name: list(corpus[name]["program"]) for name in (TRAIN, HELD_OUT)}
-    tokenizer = train_tokenizer(texts[TRAIN], config.vocab_size, context=config.context)
-    model = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
+    if config.start is None:
+        tokenizer = train_tokenizer(texts[TRAIN], config.vocab_size, context=config.context)
+        model: Any = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
+    else:
+        model, tokenizer = load_language_model(config.start, dtype="float32")
+        if tokenizer.eos_token_id is None:
+            raise ElmError(
+                f"The tokenizer of '{config.start}' has no end token, so its model cannot learn where a program ends; use "
+                "another model."
+            )
+    if config.lora_rank is not None:
+        model = add_adapter(model, config.lora_rank, alpha=2.0 * config.lora_rank, seed=config.seed)
     examples = {
         name: [([start_id(tokenizer)], [*encode_text(tokenizer, text), tokenizer.eos_token_id]) for text in part]
         for name, part in texts.items()
     }
     return train_causal_lm(
-        model, tokenizer, examples[TRAIN], config.out, config, held_out=examples[HELD_OUT], settings=settings
+        model,
+        tokenizer,
+        examples[TRAIN],
+        config.out,
+        config,
+        held_out=examples[HELD_OUT],
+        settings=settings,
+        context=config.context,
+        finish=None if config.lora_rank is None else merge_adapter,
     )

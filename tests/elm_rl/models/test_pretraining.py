@@ -20,6 +20,7 @@ from elm_rl.models import supervised_training, training_progress
 from elm_rl.models.language_model import load_language_model, make_model
 from elm_rl.models.pretraining import Example, PretrainConfig, TrainConfig, TrainResult, run_pretrain, train_causal_lm
 from elm_rl.models.tokenizer import encode_text, train_tokenizer
+from tests.elm_rl.models.gguf_files import small_llama, small_tokenizer, write_gguf
 
 
 def program(joints: int, amplitude: float) -> str:
@@ -95,6 +96,24 @@ def test_pretraining_learns_to_write_programs(corpus: Path, tmp_path: Path) -> N
     samples = sample_programs(model, tokenizer, 40, temperature=0.7, seed=1)
     assert sum(parses(sample) and sample.endswith("    return wc.get_walker()\n") for sample in samples) > 20
     assert run_pretrain(config) == result  # a finished folder is reused
+
+
+@pytest.mark.parametrize("lora_rank", [None, 4])
+def test_pretraining_goes_on_from_a_pretrained_model(corpus: Path, tmp_path: Path, lora_rank: int | None) -> None:
+    start = write_gguf(small_llama(small_tokenizer()), small_tokenizer(), tmp_path / "start.gguf")
+    config = PretrainConfig(
+        corpus=corpus, out=tmp_path / "out", start=str(start), lora_rank=lora_rank, max_steps=20, batch_size=8, context=700,
+        learning_rate=1e-2,
+    )  # fmt: skip
+    result = run_pretrain(config)
+    losses = [line["loss"] for line in metrics(tmp_path / "out") if "loss" in line]
+    assert losses[-1] < losses[0] - 0.1
+    model, tokenizer = load_language_model(tmp_path / "out")
+    assert type(model) is LlamaForCausalLM
+    assert tokenizer.get_vocab() == small_tokenizer().get_vocab()
+    everything = sum(weights.numel() for weights in model.parameters())
+    assert (result.parameters < everything / 2) == (lora_rank is not None)
+    assert sample_programs(model, tokenizer, 2, seed=1)
 
 
 def test_a_finished_folder_is_not_trained_again_nor_overwritten(
@@ -281,7 +300,8 @@ def test_an_output_folder_that_is_a_file_is_one_sentence(tokenizer: PreTrainedTo
 @pytest.mark.parametrize(
     "wrong",
     [{"size": "3M"}, {"vocab_size": 100}, {"context": 4}, {"learning_rate": 0.0}, {"max_steps": 0}, {"max_seconds": -1.0},
-     {"warmup": 1.0}, {"weight_decay": 2.0}, {"batch_size": 0}, {"max_epochs": float("nan")}],
+     {"warmup": 1.0}, {"weight_decay": 2.0}, {"batch_size": 0}, {"max_epochs": float("nan")}, {"lora_rank": 4}, {"lora_rank": 0, "start": "x"},
+     {"size": "5M", "start": "x"}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong)).replace("size", "size|model size")):
