@@ -300,8 +300,8 @@ def test_an_output_folder_that_is_a_file_is_one_sentence(tokenizer: PreTrainedTo
 @pytest.mark.parametrize(
     "wrong",
     [{"size": "3M"}, {"vocab_size": 100}, {"context": 4}, {"learning_rate": 0.0}, {"max_steps": 0}, {"max_seconds": -1.0},
-     {"warmup": 1.0}, {"weight_decay": 2.0}, {"batch_size": 0}, {"max_epochs": float("nan")}, {"lora_rank": 4}, {"lora_rank": 0, "start": "x"},
-     {"size": "5M", "start": "x"}],
+     {"warmup": 1.0}, {"weight_decay": 2.0}, {"batch_size": 0}, {"max_epochs": float("nan")}, {"lora_rank": 4},
+     {"lora_rank": 0, "start": "x"}, {"size": "5M", "start": "x"}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong)).replace("size", "size|model size")):
