@@ -111,6 +111,13 @@ STAGES: dict[str, Stage] = {
         "Stage 3, PPO (TRL): the same, with a critic that says what was to be expected of each program.",
         "elm-rl finetune --start runs/inventor --out runs/finetuned",
     ),
+    "group": Stage(
+        "elm_rl.inventor.group",
+        "GroupConfig",
+        "run_group",
+        "Stage 3, GRPO or RLOO (TRL): the same, without a critic.",
+        "elm-rl group --algorithm rloo --start runs/inventor --out runs/rloo",
+    ),
     "invent": Stage(
         "elm_rl.inventor.invent",
         "InventConfig",

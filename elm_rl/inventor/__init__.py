@@ -1,9 +1,9 @@
 """Stage 3: the stage 2 model learns which program suits which terrain.
 
 `targets` chooses what is best known for every terrain from a cross table, and `supervised` shows it to the model. Then the
-model tries its own, and `rank_reward` ranks it: `rank_gradient` (with `policy_update`) and `ppo` (with `trainer`, TRL's) take
-the steps, `policy_watch` says which policy is the best so far, and `policy_run` keeps the books. `policy_stage` has what they
-share. `invent` uses a policy.
+model tries its own, and `rank_reward` ranks it: `rank_gradient` (with `policy_update`), `ppo` (with `trainer`, TRL's) and
+`group` (with `group_trainers`, TRL's GRPO and RLOO) take the steps, `policy_watch` says which policy is the best so far, and
+`policy_run` keeps the books. `policy_stage` has what they share. `invent` uses a policy.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from sodarace_gym.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from elm_rl.inventor.group import GroupConfig as GroupConfig
+    from elm_rl.inventor.group import run_group as run_group
     from elm_rl.inventor.invent import InventConfig as InventConfig
     from elm_rl.inventor.invent import Invention as Invention
     from elm_rl.inventor.invent import run_invent as run_invent
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "group": ["GroupConfig", "run_group"],
         "invent": ["InventConfig", "Invention", "run_invent"],
         "policy_run": ["PolicyResult"],
         "ppo": ["FinetuneConfig", "run_finetune"],

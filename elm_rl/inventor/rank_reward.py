@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +52,6 @@ class RewardedPrograms:
 class RankReward:
     """Programs and terrains in, rewards out.
 
-    The object is itself a reward function of TRL's ``GRPOTrainer`` and ``RLOOTrainer``: called with ``prompts``,
-    ``completions`` and the dataset column ``terrain`` it returns one float per completion.
-
     Args:
         evaluator: Rolls out.
         robustness: Perturbed copies of each walker.
@@ -64,8 +60,6 @@ class RankReward:
         last: The batch scored last, or None before the first.
         evaluations: Programs rolled out so far.
     """
-
-    __name__ = "rank_reward"  # TRL names the columns of its log after the function
 
     def __init__(self, evaluator: Evaluator, robustness: int) -> None:
         self._evaluator = evaluator
@@ -104,12 +98,6 @@ class RankReward:
         valid = float(np.mean([each.valid for each in found])) if found else 0.0
         self.last = RewardedPrograms(rewards, scores, valid, float(np.mean(shares)) if shares else 0.0)
         return self.last
-
-    def __call__(
-        self, prompts: Sequence[str], completions: Sequence[str], terrain: Sequence[str], **columns: Any
-    ) -> list[float]:
-        """Rewards of completions, for trainers that take functions; ``prompts`` and other columns are not needed."""
-        return self.score(completions, terrain).rewards.tolist()
 
 
 def rank_advantages(scores: NDArray[np.floating], designs: Sequence[bytes | None]) -> NDArray[np.float64]:

@@ -213,7 +213,7 @@ class TerrainPPOTrainer(PPOTrainer):
         rate = torch.optim.lr_scheduler.LambdaLR(
             learner.optimizer, lambda done: min(1.0, (updates.start + done + 1) / (settings.warm_up + 1))
         )
-        with _random_state_kept(), _quiet():
+        with random_state_kept(), _quiet():
             super().__init__(
                 args=_arguments(settings, folder, size, len(updates), longest, seed),
                 processing_class=tokenizer,
@@ -232,7 +232,7 @@ class TerrainPPOTrainer(PPOTrainer):
 
     def train(self) -> None:
         """Trains until the updates are done or the callback says no; leaves the models in evaluation mode."""
-        with _random_state_kept(), _quiet():
+        with random_state_kept(), _quiet():
             # TRL collects garbage twice an update, which takes half a second of looking at what was there all along.
             gc.freeze()
             try:
@@ -357,7 +357,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
     """Puts the states of the global generators, which TRL draws from and seeds, back at the end."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (TRL draws from this one)
     with torch.random.fork_rng():

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -61,6 +61,7 @@ class TerrainPolicyConfig(PretrainedConfig):
 
     model_type = "terrain_policy"
     sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - as transformers declares it
+    auto_map: ClassVar[dict[str, str]] = {}  # TRL looks here for code that a model brings along; there is none
 
     def __init__(
         self,
