@@ -276,9 +276,9 @@ def page(found: Mapping[str, Mapping[str, list[Judged]]], sizes: Sizes) -> str:
     text = [
         f"Evolution: {sizes.iterations * 256:,} children on Flat, {sizes.terrain_iterations * 256:,} on the three terrains "
         f"together, by GP. Distances are the least of a walker and {ROBUSTNESS} perturbed copies, walker units, what is no "
-        f"walker counting 0; {SAMPLES} fresh samples a terrain at temperature 1; intervals over the seeds. Best: of {MANY:,} for "
-        f"corpus and stage 2, of 8 for policies. Reached: in how many seeds the *mean* is at least the best of {MANY:,} stage 2 "
-        "samples on every terrain. The gradients start from the supervised policy and see as many programs, "
+        f"walker counting 0; {SAMPLES} fresh samples a terrain at temperature 1; intervals over the seeds. Best: of {MANY:,} "
+        f"for corpus and stage 2, of 8 for policies. Reached: in how many seeds the *mean* is at least the best of {MANY:,} "
+        "stage 2 samples on every terrain. The gradients start from the supervised policy and see as many programs, "
         f"{sizes.updates} updates."
     ]
     for name, by_generator in found.items():

@@ -1,0 +1,84 @@
+"""The tables of the studies of stage 3: what counts as reached, and how seeds and groups of terrains come together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from benchmarks import paper_sets, zero_shot
+from elm_rl.judging.terrain_scores import TerrainScore
+
+
+def score(mean: float, **changes: float) -> TerrainScore:
+    figures = {
+        "samples": 64, "mean": mean, "plain": mean + 5, "best": 2 * mean, "valid": 0.9, "designs": 20, "copies": 0.5,
+        "near_copies": 0.1, "novel": mean / 2, "novel_valid": 0.8,
+    }  # fmt: skip
+    return TerrainScore(**figures | changes)  # type: ignore[arg-type]
+
+
+def judged(means: list[float], best: list[float], support: float) -> paper_sets.Judged:
+    return paper_sets.Judged([asdict(score(mean)) for mean in means], best, support, 12.0, "updates")
+
+
+def test_a_seed_reaches_the_best_of_many_only_where_it_does_on_every_terrain() -> None:
+    nothing = float("nan")
+    found = {
+        "stage 2": [judged([1, 1, 1], [50, 40, 30], nothing), judged([1, 1, 1], [60, 60, 60], nothing)],
+        "rank_gradient": [judged([50, 41, 31], [70, 60, 50], 100.0), judged([99, 99, 59], [99, 99, 80], 90.0)],
+    }
+    distances, others = paper_sets.rows_of(found, ("LeftWall", "RightWall", "Tunnel"))
+    assert [row[-1] for row in distances] == ["", "1 of 2"]
+    assert distances[1][1].startswith("74.5 [50.0, 99.0]")
+    (row,) = others
+    assert row[0] == "rank_gradient"
+    assert row[7] == "1 of 2"  # diagonal in 95% of the resamplings
+    assert row[6] == "20"
+
+
+def test_what_was_judged_is_not_judged_again(tmp_path) -> None:
+    first = judged([1.0], [2.0], float("nan"))
+    calls = []
+
+    def judge() -> paper_sets.Judged:
+        calls.append(1)
+        return first
+
+    for _ in range(2):
+        again = paper_sets.judged(tmp_path / "judged.json", judge)
+        assert again.scores == first.scores
+        assert np.isnan(again.support)
+    assert len(calls) == 1
+
+
+def row(one: list[float], swapped: list[float]) -> zero_shot.Row:
+    return zero_shot.Row(np.array(one), 2 * np.array(one), [score(mean) for mean in one], np.array(swapped))
+
+
+def test_groups_of_terrains_are_told_apart_and_seeds_averaged() -> None:
+    groups = {"seen": ["a", "b"], "unseen": ["c"]}
+    rows = {
+        "best single walker": [row([10, 20, 30], [])],
+        "regressor": [row([12, 22, 32], [])],
+        "ppo": [row([20, 30, 60], [5, -1, 2]), row([30, 40, 80], [5, -1, 2])],
+    }
+    text = zero_shot.page(rows, groups, zero_shot.SMALL)
+    assert "| ppo | 30.0 | 70.0 | 43.3 | 86.7 | 36.7 / 50.0 |" in text
+    assert "| ppo | best single walker | +15.0 [+15.0, +15.0] | +40.0 [+40.0, +40.0] |" in text
+    assert "| ppo | 50% (+2.0) | 100% (+2.0) | 67% (+2.0) | 90 | 50 | 10 |" in text
+
+
+@pytest.mark.parametrize("group", ["seen", "harder", "unseen"])
+def test_test_terrains_are_of_the_test_split_and_of_their_group(group: str) -> None:
+    from elm_rl.corpus.drawn_terrains import HELD_OUT_FAMILIES
+    from sodarace_gym.terrains.distribution import SPLITS
+
+    texts = zero_shot.test_terrains()[group]
+    assert len(texts) == len(set(texts)) == zero_shot.TEST_TERRAINS[group]
+    for text in texts:
+        family, difficulty, seed = text.split(",")
+        assert (family in HELD_OUT_FAMILIES) == (group == "unseen")
+        assert (float(difficulty.partition("=")[2]) >= 0.9) == (group == "harder")
+        assert int(seed.partition("=")[2]) in SPLITS["test"]
