@@ -1,22 +1,28 @@
-"""What all stages have in common that start from a policy and reward what it writes: settings, terrains and prompts."""
+"""What all stages have in common that start from a policy and reward what it writes: settings, terrains, prompts, rewards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from elm_rl.corpus.drawn_terrains import DrawnTerrains
 from elm_rl.errors import ConfigError
+from elm_rl.inventor.policy_run import PolicyResult, PolicyRun, finished_result
 from elm_rl.inventor.policy_watch import PolicyWatch, WatchSettings, draw_texts, known_terrains
+from elm_rl.inventor.rank_reward import RankReward
 from elm_rl.models.conditioning import TerrainPolicy
+from elm_rl.models.language_model import load_policy, weights_digest
 from elm_rl.models.sampling import context_length
-from elm_rl.models.tokenizer import start_id
+from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.runs.path_settings import take_paths
+from elm_rl.runs.processes import done_once
 from sodarace_gym.evaluation import Evaluator
 
 # A run directory may move, and neither of the others changes what is learnt.
@@ -77,33 +83,120 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
         return min(self.longest, context_length(policy) - policy.config.prefix_length - 1)
 
 
-def terrains_of_update(config: PolicyStageConfig, policy: TerrainPolicy, rng: np.random.Generator) -> list[str]:
-    """For each program of an update, the text that names its terrain; programs of one terrain stand together."""
-    texts = known_terrains(policy) or draw_texts(config.distribution(), config.terrains, rng)
-    return [text for text in texts for _ in range(config.samples)]
-
-
 def prompts_of(policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """What a policy is asked with for each terrain."""
     return [[*policy.prompt_ids(text), start_id(tokenizer)] for text in texts]
 
 
-def watch_of(
+class Steps(Protocol):
+    """What takes the steps of a training: an optimiser and whatever else has a state beside the policy."""
+
+    def state(self) -> dict[str, Any]:
+        """Its state, for a checkpoint."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes it back."""
+
+
+StepsT = TypeVar("StepsT", bound=Steps)
+
+
+@dataclass
+class Attempts:
+    """A policy in training with what it takes to reward it and to keep the books.
+
+    Attributes:
+        config: Settings of the stage.
+        policy: The policy.
+        tokenizer: Its tokenizer.
+        reward: Ranks what it writes.
+        run: Keeps the books.
+    """
+
+    config: PolicyStageConfig
+    policy: TerrainPolicy
+    tokenizer: PreTrainedTokenizerBase
+    reward: RankReward
+    run: PolicyRun
+
+    def terrains(self, update: int) -> list[str]:
+        """For each program of an update, the text that names its terrain; programs of one terrain stand together."""
+        rng = np.random.default_rng([self.config.seed, update])
+        texts = known_terrains(self.policy) or draw_texts(self.config.distribution(), self.config.terrains, rng)
+        return [text for text in texts for _ in range(self.config.samples)]
+
+    def score(self, answers: Sequence[Sequence[int]], texts: Sequence[str]) -> NDArray[np.float64]:
+        """Rewards of answers as token ids, without their prompts and with the end token where they were not cut."""
+        begun = time.monotonic()
+        end = self.tokenizer.eos_token_id
+        programs = [decode_program(self.tokenizer, ids) for ids in answers]
+        rewarded = self.reward.score(programs, texts, [end in ids for ids in answers])
+        self.run.evaluations += len(programs)
+        self.run.tokens += sum(map(len, answers))
+        self.run.spend("evaluate", begun)
+        return rewarded.rewards
+
+    def finish_update(self, figures: Mapping[str, float]) -> bool:
+        """Enters an update with its figures; says whether to go on."""
+        assert self.reward.last is not None
+        self.run.finish_update({**figures, **self.reward.last.figures()})
+        return self.run.stopped is None
+
+
+def run_policy_stage(
     config: PolicyStageConfig,
-    policy: TerrainPolicy,
-    tokenizer: PreTrainedTokenizerBase,
-    evaluator: Evaluator,
+    make: Callable[[TerrainPolicy], StepsT],
+    train: Callable[[Attempts, StepsT], None],
+    *,
+    name: str,
+    file: str,
     temperature: float,
-) -> PolicyWatch:
-    """What looks at the policy of a stage, on terrains of the validation split."""
-    return PolicyWatch(
-        policy,
-        tokenizer,
-        evaluator,
-        config,
-        config.distribution("validation"),
-        longest=config.room(policy),
-        robustness=config.robustness,
-        temperature=temperature,
-        seed=config.seed,
-    )
+) -> PolicyResult:
+    """Trains a policy and saves the best one met to ``config.out``, unless that was done before.
+
+    Args:
+        config: Settings of the stage.
+        make: Makes what takes the steps.
+        train: Takes them, from ``attempts.run.update`` on, until ``attempts.finish_update`` says no.
+        name: What figures and the progress bar are named after.
+        file: Where settings and figures go at the end.
+        temperature: At which the policy is looked at.
+
+    Raises:
+        ElmError: A folder is missing or damaged, settings and policy do not fit, the disk is full, another process writes to
+            ``out``, or that holds a run with other settings.
+    """
+    settings = config.compared() | {"start_weights": weights_digest(config.start)}
+
+    def work() -> PolicyResult:
+        policy, tokenizer = load_policy(config.start)
+        steps = make(policy)
+        with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
+            watch = PolicyWatch(
+                policy,
+                tokenizer,
+                evaluator,
+                config,
+                config.distribution("validation"),
+                longest=config.room(policy),
+                robustness=config.robustness,
+                temperature=temperature,
+                seed=config.seed,
+            )
+            with PolicyRun(
+                config.out,
+                settings,
+                policy,
+                tokenizer,
+                watch,
+                updates=config.updates,
+                name=name,
+                state=steps.state,
+                restore=steps.restore,
+                progress=config.progress,
+            ) as run:
+                if run.stopped is None:
+                    train(Attempts(config, policy, tokenizer, RankReward(evaluator, config.robustness), run), steps)
+                return run.finish(file)
+
+    return done_once(config.out, lambda: finished_result(config.out, file, settings), work)

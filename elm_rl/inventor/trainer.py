@@ -92,16 +92,20 @@ class PPOSettings:
 
 
 class Learner:
-    """What takes the steps: the policy, its critic, their optimiser.
+    """What takes the steps: the policy, its critic, their optimiser; and the reference.
 
     Args:
         settings: Of the algorithm.
         policy: The conditioned policy; trained in place.
         value_model: The critic; trained in place.
+        reference: What the KL term is measured from: called with ids and mask, it returns an object with ``logits``.
     """
 
-    def __init__(self, settings: PPOSettings, policy: TerrainPolicy, value_model: PreTrainedModel) -> None:
+    def __init__(
+        self, settings: PPOSettings, policy: TerrainPolicy, value_model: PreTrainedModel, reference: nn.Module
+    ) -> None:
         self.policy, self.value_model = policy, value_model
+        self.reference = reference.eval().requires_grad_(False)
         self.groups = [[p for p in model.parameters() if p.requires_grad] for model in (policy, value_model)]
         self.optimizer = torch.optim.AdamW(
             [p for g in self.groups for p in g], settings.learning_rate, weight_decay=0.0
@@ -176,8 +180,7 @@ class TerrainPPOTrainer(PPOTrainer):
 
     Args:
         settings: Settings of the algorithm.
-        learner: Policy, critic and optimiser.
-        reference: What the KL term is measured from: called with ids and mask, it returns an object with ``logits``.
+        learner: Policy, critic, reference and optimiser.
         tokenizer: Of the policy.
         folder: Where TRL may write; nothing is written.
         prompts: Gives the prompts of each update, all of one length, as many each time.
@@ -195,7 +198,6 @@ class TerrainPPOTrainer(PPOTrainer):
         self,
         settings: PPOSettings,
         learner: Learner,
-        reference: nn.Module,
         tokenizer: PreTrainedTokenizerBase,
         folder: Path,
         *,
@@ -218,7 +220,7 @@ class TerrainPPOTrainer(PPOTrainer):
                 args=_arguments(settings, folder, size, len(updates), longest, seed),
                 processing_class=tokenizer,
                 model=learner.policy,
-                ref_model=reference.eval().requires_grad_(False),
+                ref_model=learner.reference,
                 reward_model=_RewardModel(score),
                 value_model=learner.value_model,
                 train_dataset=Dataset.from_dict({"input_ids": prompts(updates.start)}),

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from elm_rl.errors import ConfigError
-from elm_rl.inventor import group
 from elm_rl.inventor.group import GroupConfig, run_group
+from elm_rl.inventor.rank_reward import RankReward
 from elm_rl.models.conditioning import condition
 from elm_rl.models.language_model import load_language_model, save_language_model
 from elm_rl.models.tokenizer import unsampleable_ids
@@ -58,7 +58,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: Any
 ) -> None:
     whole = run_group(config_of(start, tmp_path / "whole", algorithm=algorithm, updates=4))
-    score, calls = group.RankReward.score, 0
+    score, calls = RankReward.score, 0
 
     def stopping(*arguments: Any, **settings: Any) -> Any:
         nonlocal calls
@@ -67,7 +67,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(
             raise KeyboardInterrupt
         return score(*arguments, **settings)
 
-    monkeypatch.setattr(group.RankReward, "score", stopping)
+    monkeypatch.setattr(RankReward, "score", stopping)
     with pytest.raises(KeyboardInterrupt):
         run_group(config_of(start, tmp_path / "stopped", algorithm=algorithm, updates=4))
     again = run_group(config_of(start, tmp_path / "stopped", algorithm=algorithm, updates=4))

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.inventor import ppo
 from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
+from elm_rl.inventor.rank_reward import RankReward
 from elm_rl.inventor.trainer import Learner, PPOSettings, TerrainPPOTrainer, UpdateWatcher
 from elm_rl.models.conditioning import TerrainPolicy, condition, make_value_model
 from elm_rl.models.language_model import load_policy, make_model
@@ -61,7 +61,7 @@ def test_a_policy_gets_better_than_its_start_and_the_best_one_is_kept(start: Pat
 
 def test_a_stopped_run_ends_as_one_that_was_not(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_finetune(config_of(start, tmp_path / "whole", updates=5))
-    score, calls = ppo.RankReward.score, 0
+    score, calls = RankReward.score, 0
 
     def stopping(*arguments: Any, **settings: Any) -> Any:
         nonlocal calls
@@ -70,7 +70,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(start: Path, tmp_path: Path, mon
             raise KeyboardInterrupt
         return score(*arguments, **settings)
 
-    monkeypatch.setattr(ppo.RankReward, "score", stopping)
+    monkeypatch.setattr(RankReward, "score", stopping)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             run_finetune(config_of(start, tmp_path / "stopped", updates=5))
@@ -155,8 +155,7 @@ def toy(
 
     trainer = TerrainPPOTrainer(
         settings,
-        Learner(settings, policy, make_value_model(policy)),
-        make_reference(policy),
+        Learner(settings, policy, make_value_model(policy), make_reference(policy)),
         TOKENIZER,
         out,
         prompts=prompts,
