@@ -83,6 +83,22 @@ def test_a_stopped_run_ends_as_one_that_was_not(start: Path, tmp_path: Path, mon
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_half_finished_run_says_what_does_not_fit(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: Any, **settings: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rank_gradient, "sample_answers", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_rank_gradient(config_of(start, tmp_path))
+    with pytest.raises(ElmError, match=r"half-finished training with clip = 0\.2, not 0\.1"):
+        run_rank_gradient(config_of(start, tmp_path, clip=0.1))
+    (tmp_path / "checkpoint.pt").write_bytes(b"cut")
+    with pytest.raises(ElmError, match="cannot be read; delete it to train from the start"):
+        run_rank_gradient(config_of(start, tmp_path))
+
+
 def test_a_policy_that_writes_one_walker_for_all_is_not_kept(start: Path, tmp_path: Path) -> None:
     # The bound is what the start has: fewer different walkers than that is a collapse.
     result = run_rank_gradient(
