@@ -305,6 +305,14 @@ class ProgramMap:
         self.archive.add_single(program, fitness, measures, id=id)
         return niche
 
+    def held(self, measures: Sequence[float]) -> float:
+        """Fitness of the elite in the niche of these measures, 0 where it is empty; for fixed niches."""
+        assert self.best is not None
+        values = np.array(measures, dtype=np.float64)
+        if self.spec.kind != "grid":
+            values = np.clip((values - self._low) / self._extent, 0.0, 1.0)
+        return max(0.0, float(self.best[int(self.archive.index_of_single(values))]))
+
     def may_take(self, fitness: float, measures: Sequence[float]) -> bool:
         """Whether the archive would take a program; True where only an offer can tell."""
         if self.spec.kind != "grid":

@@ -16,23 +16,15 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import NamedTuple
 
 import numpy as np
 
 from elm_rl.errors import ElmError
 from elm_rl.evolution.pending import Plan, Request
+from elm_rl.evolution.screening import Birth, Screening
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.state import EvolutionState
 from elm_rl.mutation.operator import Child, MutationOperator, Parent
-
-
-class Birth(NamedTuple):
-    """A child with where it comes from: the parent it was asked of, and its request's ticket where a server was asked."""
-
-    parent: Parent
-    child: Child
-    ticket: str | None = None
 
 
 def generator(seed: int, *purpose: int | str) -> np.random.Generator:
@@ -51,6 +43,7 @@ class Breeding:
         arrivals: For a replay: which tickets arrive in which iteration.
 
     Attributes:
+        screening: Chooses among the children of operators that make several of a parent.
         seconds: By operator: time spent on making children since it was last asked.
     """
 
@@ -79,6 +72,7 @@ class Breeding:
         self._made: dict[tuple[int, str], Future[list[Child]]] = {}
         self._answers: dict[str, Future[Child]] = {}
         self._over = False
+        self.screening = Screening(state)
         self.seconds = dict.fromkeys(self._operators, 0.0)
 
     def __enter__(self) -> Breeding:
@@ -97,6 +91,7 @@ class Breeding:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over = True
+        self.screening.close()
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -156,7 +151,9 @@ class Breeding:
 
     def _begin(self, name: str, plan: Plan) -> None:
         """Has an operator that works ahead make its children of a plan."""
-        parents = [plan.parents[slot] for slot, each in enumerate(plan.operators) if each == name]
+        tries = self._operators[name].tries
+        slots = [slot for slot, each in enumerate(plan.operators) if each == name]
+        parents = [plan.parents[slot] for slot in slots for _ in range(tries)]
         rng = generator(self._seed, plan.iteration, "children", name)
         # Called here and now: what it has learnt until now is what it works with.
         children = self._operators[name].children(parents, rng)
@@ -182,6 +179,7 @@ class Breeding:
     def births(self, plan: Plan) -> Iterator[Birth]:
         """The children of an iteration: answers that have arrived, then those made now, then those made ahead."""
         operators = self._with_requests(plan)
+        self.screening.begin()
         yield from self._arrived(plan.iteration)
         ordered = sorted(self._operators, key=lambda name: self._operators[name].ahead)
         for name in ordered:
@@ -190,13 +188,14 @@ class Breeding:
                 continue
             operator = self._operators[name]
             if operator.ahead:
-                parents = [plan.parents[slot] for slot in slots]
+                parents = [plan.parents[slot] for slot in slots for _ in range(operator.tries)]
                 children = iter(self._made.pop((plan.iteration, name)).result())
             else:
                 drawn = self._parents(plan, name, slots)
-                parents = [drawn[slot] for slot in slots]
+                parents = [drawn[slot] for slot in slots for _ in range(operator.tries)]
                 children = operator.children(parents, generator(self._seed, plan.iteration, "children", name))
-            yield from self._counted(name, parents, children)
+            births = self._counted(name, parents, children)
+            yield from births if operator.tries == 1 else self.screening.choose(births, operator.tries)
 
     def _with_requests(self, plan: Plan) -> list[str]:
         """Sends requests for the servers' slots as far as there is room, and gives the other slots to the other operators."""

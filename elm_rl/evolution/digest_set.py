@@ -39,6 +39,16 @@ class DigestSet:
                     self._put(kept)
         return True
 
+    def __contains__(self, digest: bytes) -> bool:
+        key = int.from_bytes(digest[:_KEPT_BYTES], "little") or 1
+        slots, mask = self._slots, len(self._slots) - 1
+        place = key & mask
+        while slots[place]:
+            if slots[place] == key:
+                return True
+            place = (place + 1) & mask
+        return False
+
     def _put(self, key: int) -> bool:
         slots, mask = self._slots, len(self._slots) - 1
         place = key & mask

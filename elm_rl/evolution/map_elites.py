@@ -19,8 +19,9 @@ from typing import Any
 from tqdm import tqdm
 
 from elm_rl.errors import BudgetSpent, ConfigError, ElmError
-from elm_rl.evolution.breeding import Birth, Breeding
+from elm_rl.evolution.breeding import Breeding
 from elm_rl.evolution.planting import archive_terrains, plant, planted_programs
+from elm_rl.evolution.screening import Birth
 from elm_rl.evolution.selection import select
 from elm_rl.evolution.settings import MAY_CHANGE, EvolveConfig
 from elm_rl.evolution.state import COUNTS, EvolutionState, new_counts, operator_figures
@@ -223,7 +224,8 @@ def _iterate(
                 "evaluate": evaluated - start,
                 "select": end - evaluated,
             }
-            state.write_iteration({**metrics, "timing": timing})
+            passed_over = breeding.screening.passed_over
+            state.write_iteration({**metrics, "passed_over": passed_over, "timing": timing})
             scalars.write(state.iteration, _scalars(metrics))
             last = _stop_reason(state, config) is not None
             if state.iteration % config.checkpoint_every == 0 or last:

@@ -13,8 +13,10 @@ import numpy as np
 
 from elm_rl.errors import ElmError
 from elm_rl.evolution.archives import ArchiveSpec, ProgramMap, map_figures
+from elm_rl.evolution.measures import MEASURES
 from elm_rl.mutation.operator import Parent
 from elm_rl.runs.run_directory import ADMITTED_FILE
+from sodarace_gym.evaluation import Evaluation
 
 
 class Taken(NamedTuple):
@@ -61,6 +63,15 @@ class Maps:
     def may_take(self, name: str, fitness: float, measures: Mapping[str, float]) -> bool:
         """Whether an archive would take a program; True where only an offer can tell."""
         return self._maps[name].may_take(fitness, [measures[each] for each in self.spec.measures])
+
+    def held(self, name: str, evaluation: Evaluation) -> float:
+        """Fitness of the elite whose niche a walker would come to, as far as that is known before it has walked.
+
+        0 where the niche is empty; and everywhere, where archives have no fixed niches or are spanned by gaits.
+        """
+        if not self.spec.fixed or any(MEASURES[each].gait for each in self.spec.measures):
+            return 0.0
+        return self._maps[name].held(list(self.spec.measure(evaluation).values()))
 
     def rebuild(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Fills empty archives with admitted records, all of them from the first, in their order.

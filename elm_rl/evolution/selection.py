@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from elm_rl.evolution.breeding import Birth
 from elm_rl.evolution.children_log import child_line
 from elm_rl.evolution.planting import archive_name, objective
+from elm_rl.evolution.screening import Birth
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.state import EvolutionState, new_counts
 from elm_rl.mutation.operator import FailedAttempt, MutationOperator, Outcome

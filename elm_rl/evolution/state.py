@@ -116,11 +116,19 @@ class EvolutionState:
 
     def is_new(self, design: WalkerDesign, terrain: str) -> bool:
         """Whether the run sees this walker for the first time on this terrain; asking makes it seen."""
-        key = design_key(design, self._terrain_index[terrain])
+        key = self.key_of(design, terrain)
         if not self._seen.add(key):
             return False
         self._unwritten[DESIGNS_FILE].append(key)
         return True
+
+    def key_of(self, design: WalkerDesign, terrain: str) -> bytes:
+        """What tells a walker on a terrain of the run from all others."""
+        return design_key(design, self._terrain_index[terrain])
+
+    def knows(self, key: bytes) -> bool:
+        """Whether the run has seen a walker on a terrain, by its key."""
+        return key in self._seen
 
     def admit(
         self,

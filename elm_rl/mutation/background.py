@@ -42,12 +42,14 @@ class BackgroundMutation(MutationOperator):
         name: The operator's.
         parents_per_child: The operator's.
         repairs: The operator's.
+        tries: The operator's.
     """
 
     def __init__(self, operator: MutationOperator) -> None:
         self.name = operator.name
         self.parents_per_child = operator.parents_per_child
         self.repairs = operator.repairs
+        self.tries = operator.tries
         self._operator = operator
         self._executor: ProcessPoolExecutor | None = None
         self._executor_pid = 0  # whose it is

@@ -54,6 +54,11 @@ def explained(kind: str) -> str:
         wrapped = textwrap.wrap(meaning, 96, initial_indent="      ", subsequent_indent="      ")
         lines += [f"  {name}={default}", *wrapped]
     lines += ["  name=TEXT", "      Name in logs and tables; by default made of kind and source."]
+    if kind != "api":
+        lines += [
+            "  tries=1",
+            "      Children that are made of a parent, and run, of which the most promising is evaluated.",
+        ]
     return "\n".join(lines)
 
 

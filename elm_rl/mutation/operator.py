@@ -133,6 +133,7 @@ class MutationOperator(ABC):
         repairs: Whether it takes parents with a ``failed`` child.
         ahead: Whether its children are made one iteration ahead, in a thread of their own, while others are evaluated: for
             operators that are slow. Their parents are then elites of one iteration before.
+        tries: How many children it makes of a parent, of which one is evaluated (`elm_rl.evolution.screening`).
         concurrency: For operators that wait for a server: how many threads may call ``child`` at once. 0 for all others.
     """
 
@@ -141,6 +142,7 @@ class MutationOperator(ABC):
     repairs: bool = False
     ahead: bool = False
     concurrency: int = 0
+    tries: int = 1
 
     @abstractmethod
     def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:

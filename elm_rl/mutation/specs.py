@@ -117,12 +117,14 @@ class OperatorSpec:
         source: A folder, a hub name, a model on a server; None where the kind needs none.
         name: Its name in logs and tables.
         options: What else was given, as text or, from a file, as values.
+        tries: Children of a parent of which one is evaluated; None for the operator's own number.
     """
 
     kind: str
     source: str | None
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    tries: int | None = None
 
     def with_source_below(self, folder: Path) -> str | None:
         """The source as seen from a folder where it is a path, so that both may be moved together."""
@@ -169,6 +171,8 @@ def make_operator(spec: OperatorSpec, background: bool = True) -> MutationOperat
     elif spec.options:
         raise ConfigError(f"operator '{spec.name}' has no setting {next(iter(spec.options))!r}; it has only a name.")
     operator: MutationOperator = getattr(module, kind.operator)(*arguments, name=spec.name)
+    if spec.tries is not None:
+        operator.tries = spec.tries
     if background and kind.background:
         from elm_rl.mutation.background import BackgroundMutation
 
@@ -254,7 +258,19 @@ def _spec(kind: str, source: str | None, options: dict[str, Any], text: str) -> 
     name = str(options.pop("name", kind if source is None else f"{kind}:{own or source}"))
     if not _NAME.fullmatch(name):
         raise ConfigError(f"An operator is named {name!r}; expected up to 80 letters, digits and . _ - + @ : /.")
-    return OperatorSpec(kind, source, name, options)
+    tries = options.pop("tries", None)
+    if tries is not None:
+        try:
+            tries = _as_type(tries, int)
+        except ValueError:
+            tries = 0
+        if tries < 1:
+            raise ConfigError(f"operators has {text!r}; expected tries to be a whole number of 1 or more.")
+        if kind == "api":
+            raise ConfigError(
+                f"operators has {text!r}; a server is asked for one child of a parent, so leave out tries."
+            )
+    return OperatorSpec(kind, source, name, options, tries)
 
 
 def _known() -> str:
