@@ -37,7 +37,7 @@ help: ## List the targets and settings (this is what `make` alone does)
 	@echo "  PYTEST_ARGS=$(PYTEST_ARGS)  more arguments for pytest, such as '-k terrain'"
 	@echo "  TORCH_CPU_INDEX=$(TORCH_CPU_INDEX)  where torch's CPU build comes from on Linux without a GPU"
 
-demo: $(STAMP_ELM) ## Install what is needed, then run the whole pipeline, small, in about eight minutes
+demo: $(STAMP_ELM) ## Install what is needed, then run the whole pipeline, small
 	@echo "==> Running the whole pipeline at demo size; it writes to $(DEMO_OUT)"
 	$(VENV)/bin/elm-rl pipeline --preset demo --out "$(DEMO_OUT)"
 	@echo "==> The demo is done: read $(DEMO_OUT)/report.md and $(DEMO_OUT)/summary.json"

@@ -60,6 +60,25 @@ def ppo_evaluations(training: Mapping[str, Any]) -> int:
     return 128 * terrains + 48 * training["updates"] + (1 + -(-training["updates"] // 5)) * 32 * terrains**2
 
 
+def _stage3_cost(summary: Mapping[str, Any]) -> str:
+    """What the policy of a run had cost beyond the evolution on Flat, in evaluations, as a sentence."""
+    stage1, stage3 = summary["stage1"], summary["stage3"]
+    terrains, training = stage3["terrains"], stage3["training"]
+    if "warm_start" in stage3:  # a published run of an earlier version
+        programs = stage3["warm_start"]["programs"]
+        warm, ppo = programs * len(terrains), ppo_evaluations(training["finetuned"])
+        return (
+            f"{warm + ppo:,} more: {warm:,} for its warm start ({programs:,} programs on each of {len(terrains)} terrains) and "
+            f"{ppo:,} for PPO, its reward scales and its matrices."
+        )
+    evolved = stage1["on_the_terrains"]["evaluations"]
+    tried = sum(training[name]["evaluations"] for name in ("rank_gradient", "finetuned"))
+    return (
+        f"{evolved:,} more by evolution on its terrains, from which the stage 2 model learnt too, {tried:,} by its own "
+        f"attempts, each with perturbed copies, and a cross table of {stage3['cross_table']['walkers']:,} walkers."
+    )
+
+
 def about_the_models(summary: Mapping[str, Any], published: list[dict[str, Any]]) -> str:
     """What the models of a run had cost before, which run it is, and how many programs the policy knows.
 
@@ -69,7 +88,6 @@ def about_the_models(summary: Mapping[str, Any], published: list[dict[str, Any]]
     """
     stage1, stage3 = summary["stage1"], summary["stage3"]
     terrains = stage3["terrains"]
-    warm, ppo = stage3["warm_start"]["programs"] * len(terrains), ppo_evaluations(stage3["training"]["finetuned"])
     policy = stage3["generators"]["stage3"]
 
     def distances(run: Mapping[str, Any]) -> list[float]:
@@ -86,9 +104,8 @@ def about_the_models(summary: Mapping[str, Any], published: list[dict[str, Any]]
     return (
         "What the evaluations above do not count, and what else the models' rows hide:\n\n"
         f"- Equal are the evaluations *once trained*. The stage 2 model learnt from an evolution of {stage1['evaluations']:,} "
-        f"evaluations on {stage1['terrain']}. The stage 3 policy took {warm + ppo:,} more: {warm:,} for its warm start "
-        f"({stage3['warm_start']['programs']:,} programs on each of {len(terrains)} terrains) and {ppo:,} for PPO, its reward "
-        "scales and its matrices. The other generators start from nothing, or from the four seeds.\n"
+        f"evaluations on Flat. The stage 3 policy took {_stage3_cost(summary)} "
+        "The other generators start from nothing, or from the four seeds.\n"
         f"- The models are those of one run: preset {summary['preset']}, seed {summary['seed']}. Mean distances of its stage 3 "
         f"({names}) are {listed(distances(summary))}{choice} ([the runs](laptop.md)).\n"
         f"- The stage 3 policy writes few programs: of {policy[terrains[0]]['samples']} samples a terrain only "

@@ -83,7 +83,7 @@ PRESETS: dict[str, Scale] = {
         per_terrain=40, supervised_steps=600, gradient_updates=30, ppo_updates=20, samples=192,
     ),
 }  # fmt: skip
-"""smoke: a minute, to see that everything works; demo: ten minutes; laptop: an hour; all on two cores."""
+"""smoke: a minute on two cores, to see that everything works; demo and laptop: more of everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class PipelineConfig:
     out: Path
     """Folder of the run; must be new or empty unless resuming."""
     preset: Literal["smoke", "demo", "laptop"] = "demo"
-    """How much of everything: about 1 or 10 minutes or an hour on two cores."""
+    """How much of everything; smoke takes about a minute on two cores."""
     seed: int = 0
     """Seed of every random choice."""
     seeds: tuple[str, ...] = SEED_NAMES

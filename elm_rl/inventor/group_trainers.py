@@ -6,9 +6,7 @@ what is random in an update depends on its number alone, so that a run can begin
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,12 +23,11 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback
-from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from elm_rl.errors import ConfigError
 from elm_rl.inventor.policy_stage import prompts_of
-from elm_rl.inventor.trainer import random_state_kept
+from elm_rl.inventor.trainer import quiet, random_state_kept
 from elm_rl.models.conditioning import TerrainPolicy
 from elm_rl.models.language_model import no_progress_bars
 
@@ -216,6 +213,7 @@ def train_group(
         "save_strategy": "no",
         "disable_tqdm": True,
         "remove_unused_columns": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
     }
     kinds: dict[str, tuple[type[Any], type[Any], dict[str, Any]]] = {
         "grpo": (TerrainGRPOTrainer, GRPOConfig, {"scale_rewards": "none"}),  # ranks have one scale on every terrain
@@ -223,7 +221,7 @@ def train_group(
     }
     trainer_class, config_class, own = kinds[settings.algorithm]
     constant = torch.optim.lr_scheduler.LambdaLR(learner.adam, lambda done: 1.0)
-    with random_state_kept(), _quiet(), no_progress_bars():
+    with random_state_kept(), quiet(), no_progress_bars():
         trainer = trainer_class(
             model=policy,
             reward_funcs=[reward],
@@ -240,16 +238,3 @@ def train_group(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     policy.eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides warnings about how TRL uses transformers, which nobody who runs this can act on."""
-    verbosity = logging.get_verbosity()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.set_verbosity_error()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(verbosity)

@@ -215,7 +215,7 @@ class TerrainPPOTrainer(PPOTrainer):
         rate = torch.optim.lr_scheduler.LambdaLR(
             learner.optimizer, lambda done: min(1.0, (updates.start + done + 1) / (settings.warm_up + 1))
         )
-        with random_state_kept(), _quiet():
+        with random_state_kept(), quiet():
             super().__init__(
                 args=_arguments(settings, folder, size, len(updates), longest, seed),
                 processing_class=tokenizer,
@@ -234,7 +234,7 @@ class TerrainPPOTrainer(PPOTrainer):
 
     def train(self) -> None:
         """Trains until the updates are done or the callback says no; leaves the models in evaluation mode."""
-        with random_state_kept(), _quiet():
+        with random_state_kept(), quiet():
             # TRL collects garbage twice an update, which takes half a second of looking at what was there all along.
             gc.freeze()
             try:
@@ -346,7 +346,7 @@ def _no_print(*unused: Any, **also_unused: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hides warnings about how TRL uses transformers, which nobody who runs this can act on."""
     verbosity = logging.get_verbosity()
     with warnings.catch_warnings():
