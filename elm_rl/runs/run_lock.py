@@ -44,7 +44,8 @@ _Record = dict[str, Any]
 def run_lock(folder: Path) -> Iterator[None]:
     """Holds the lock on a folder and on all that lies in it; a thread that has it may ask again.
 
-    The folder is made if there is none, and removed again if it is still empty at the end.
+    The folder is made if there is none, and removed again if it is still empty at the end. (Where several processes start
+    at once, an empty folder that another one of them had made may stay.)
 
     Raises:
         ElmError: another process writes to the folder or to one that holds it, or the folder cannot be written.

