@@ -35,6 +35,7 @@ class Mix(NamedTuple):
 MIXES: dict[str, Mix] = {
     "gp-blind": Mix(("gp-blind",)),
     "gp": Mix(("gp",)),
+    "gp-tries": Mix(("gp,tries=4",)),
     "builtin": Mix(("builtin",)),
     "default": Mix(DEFAULT_OPERATORS),
     **{f"rounds-{rounds}": Mix(DEFAULT_OPERATORS, rounds) for rounds in (1, 2, 3)},

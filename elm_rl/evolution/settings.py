@@ -23,8 +23,8 @@ MAY_CHANGE = (
     "max_evaluations", "max_seconds", "target_qd", "target_best",
 )  # fmt: skip
 
-DEFAULT_OPERATORS = ("gp", "builtin")
-"""What mutates where nothing else is said."""
+DEFAULT_OPERATORS = ("gp,tries=4", "builtin")
+"""What mutates where nothing else is said; builtin makes four tries by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

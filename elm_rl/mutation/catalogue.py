@@ -55,8 +55,10 @@ def explained(kind: str) -> str:
         lines += [f"  {name}={default}", *wrapped]
     lines += ["  name=TEXT", "      Name in logs and tables; by default made of kind and source."]
     if kind != "api":
+        found = KINDS[kind]
+        tries = getattr(importlib.import_module(found.module), found.operator).tries
         lines += [
-            "  tries=1",
+            f"  tries={tries}",
             "      Children that are made of a parent, and run, of which the most promising is evaluated.",
         ]
     return "\n".join(lines)

@@ -1,8 +1,7 @@
-"""What a model has read of some rows of tokens: questions, and answers that grow behind them, side by side or as branches."""
+"""What a model has read of some rows of tokens: questions, and answers that grow behind them, side by side."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,14 +44,6 @@ class _RoomyLayer(DynamicLayer):
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         super().batch_select_indices(indices)
         self._rooms = None
-
-    def row(self, number: int, length: int) -> _RoomyLayer:
-        """The last ``length`` columns of a row, which grow by themselves."""
-        layer = copy.copy(self)
-        layer.keys = self.keys[number : number + 1, :, -length:]
-        layer.values = self.values[number : number + 1, :, -length:]
-        layer._rooms = None
-        return layer
 
 
 class Reader:
@@ -108,43 +99,3 @@ class Reader:
         """Has some rows read nothing but what they read when it was so many columns wide."""
         if self._mask is not None:
             self._mask[rows, columns:] = 0
-
-    def row(self, number: int, length: int) -> Reader:
-        """A reader that has read what a row has, the last ``length`` columns of this one, and goes on by itself."""
-        reader = Reader(self._model)
-        reader._cache = Cache(layers=[layer.row(number, length) for layer in self._cache.layers])
-        reader._mask = None if self._mask is None else self._mask[number : number + 1, -length:]
-        return reader
-
-    def likelihoods(self, branches: Sequence[Sequence[int]]) -> np.ndarray:
-        """How likely each of several continuations of the one row is, all read at once, none of which sees another.
-
-        The reader cannot go on afterwards.
-
-        Args:
-            branches: Ids, at least two each; the first is given.
-
-        Returns:
-            The log-likelihood of the other ids of each, (len(branches),).
-        """
-        begin = self.columns
-        device = self._model.device
-        lengths = torch.tensor([len(branch) for branch in branches], device=device)
-        ids = torch.tensor([each for branch in branches for each in branch], device=device)
-        positions = torch.cat([torch.arange(begin, begin + len(branch), device=device) for branch in branches])
-        numbers = torch.repeat_interleave(torch.arange(len(branches), device=device), lengths)
-        own = (numbers[:, None] == numbers[None, :]).tril()
-        seen = torch.cat([torch.ones(len(ids), begin, dtype=torch.bool, device=device), own], dim=1)
-        hidden = self._model.base_model(
-            input_ids=ids[None],
-            attention_mask=seen[None, None],
-            position_ids=positions[None],
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state[0, :-1]
-        told = numbers[:-1] == numbers[1:]
-        logits = self._model.get_output_embeddings()(hidden[told]).float()
-        logs = -torch.nn.functional.cross_entropy(logits, ids[1:][told], reduction="none")
-        result = np.zeros(len(branches))
-        np.add.at(result, numbers[1:][told].cpu().numpy(), logs.double().cpu().numpy())
-        return result

@@ -1,15 +1,15 @@
-"""Samples answers of line edits, many side by side, each with random numbers of its own, within the grammar; and judges them.
+"""Samples answers of line edits, many side by side, each with random numbers of its own, within the grammar.
 
 A loop of its own beside `elm_rl.models.sampling`, because here every row has tokens that may not follow and tokens that must.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ from joblib import cpu_count
 from transformers import PreTrainedModel
 
 from elm_rl.mutation.edits.grammar import EditAnswer, EditGrammar
-from elm_rl.mutation.edits.judging import judge_answers
 from elm_rl.mutation.edits.questions import Verdict, verdict_token
 from elm_rl.mutation.edits.reading import Reader
 
@@ -37,21 +36,8 @@ class EditSampling:
     min_p: float
     max_new_tokens: int
     batch_size: int
-    candidates: int
     attempts: int
     verdict: Verdict
-
-
-class Candidate(NamedTuple):
-    """An answer of use.
-
-    Attributes:
-        answer: It.
-        promise: How much the model expects of it, see `judge_answers`; 0 where there is no other.
-    """
-
-    answer: EditAnswer
-    promise: float
 
 
 def sample_edits(
@@ -62,34 +48,39 @@ def sample_edits(
     *,
     seed: int,
     usable: Callable[[int, EditAnswer], bool],
-) -> list[list[Candidate]]:
-    """Draws answers to every question, several to each, and judges them.
+) -> list[EditAnswer | None]:
+    """Draws an answer to every question.
 
     Args:
         model: A causal language model over the grammar's vocabulary.
         grammar: What may follow.
-        questions: Each parent's text, with the ids of the question.
+        questions: Each parent's text, with the ids of the question. The model reads one that comes several times in a row once.
         sampling: How to draw.
-        seed: Seed of all random choices. An answer depends on it, on its place, its number there and the attempt, but not on
-            its neighbours.
+        seed: Seed of all random choices. An answer depends on it, on its place and the attempt, but not on its neighbours.
         usable: Is given each answer with its place among the questions, and says whether it is of use; if not, another is
             drawn, until ``sampling.attempts`` have been. One that has not ended was cut at ``max_new_tokens``.
 
     Returns:
-        For each question the answers of use, in order.
+        For each question the answer of use, or None.
     """
     # Questions of about one length read together waste little on padding. How they are parted does not depend on the machine,
     # because in other company a row's figures may differ in their last bits.
-    order = sorted(range(len(questions)), key=lambda place: len(questions[place][1]))
-    rows = len(order) * sampling.candidates
-    parts = np.array_split(np.array(order, dtype=int), max(1, math.ceil(rows / sampling.batch_size)))
-    batches = [[_Question(place, *questions[place]) for place in part.tolist()] for part in parts if len(part)]
+    asked = [
+        _Question(text, ids, [place for place, _ in same])
+        for (text, ids), same in groupby(enumerate(questions), key=lambda each: each[1])
+    ]
+    asked.sort(key=lambda question: len(question.ids))
+    ends = np.cumsum([len(question.places) for question in asked])
+    batches = [
+        [question for _, question in part]
+        for _, part in groupby(zip(ends, asked, strict=True), key=lambda each: int(each[0] - 1) // sampling.batch_size)
+    ]
     batches.reverse()  # the longest first
-    found: list[list[Candidate]] = [[] for _ in questions]
+    found: list[EditAnswer | None] = [None] * len(questions)
     with _one_thread(), ThreadPoolExecutor(cpu_count()) as threads:
-        for rows_of_batch in threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, usable), batches):
-            for row in rows_of_batch:
-                found[row.question.place].append(Candidate(row.answer, row.promise))
+        for rows in threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, usable), batches):
+            for row in rows:
+                found[row.place] = row.answer if row.usable else None
     return found
 
 
@@ -108,26 +99,26 @@ def _one_thread() -> Iterator[None]:
 
 
 class _Question(NamedTuple):
-    """A parent that is asked about: its place, its text, and the ids of the question."""
+    """A parent that is asked about: its text, the ids of the question, and the places of the answers that it gets."""
 
-    place: int
     parent: str
     ids: Sequence[int]
+    places: Sequence[int]
 
 
 class _Row:
-    """A question with an answer that is being written to it."""
+    """An answer that is being written to a question."""
 
     def __init__(
-        self, grammar: EditGrammar, question: _Question, number: int, sampling: EditSampling, seed: int
+        self, grammar: EditGrammar, question: _Question, place: int, sampling: EditSampling, seed: int
     ) -> None:
-        self.question = question
+        self.place = place
+        self._question = question
         self._grammar = grammar
         self._longest = sampling.max_new_tokens
-        self._seed = (seed, question.place, number)
+        self._seed = (seed, place)
         self.attempt = -1
         self.usable = self.done = False
-        self.promise = 0.0
         self.begin()
 
     def begin(self) -> None:
@@ -135,9 +126,9 @@ class _Row:
         self.attempt += 1
         draws = np.random.default_rng((*self._seed, self.attempt))
         self.points = iter(draws.random(self._longest).tolist())  # one for each token that is chosen
-        self.answer = EditAnswer(self._grammar, self.question.parent)
+        self.answer = EditAnswer(self._grammar, self._question.parent)
         self.unread: list[int] = []  # what the model has yet to read
-        self.read = len(self.question.ids) + 1
+        self.read = len(self._question.ids) + 1
 
     @property
     def over(self) -> bool:
@@ -154,27 +145,17 @@ def _answer(
     seed: int,
     usable: Callable[[int, EditAnswer], bool],
 ) -> list[_Row]:
-    """Writes answers to some questions side by side and judges them; returns those of use."""
-    coder = grammar.coder
+    """Writes answers to some questions side by side."""
     reader = Reader(model)
     reader.read([question.ids for question in questions], [0] * len(questions))
-    alone = [reader.row(number, len(question.ids)) for number, question in enumerate(questions)]
     first = reader.read(
-        [[verdict_token(coder, sampling.verdict)] for _ in questions], [len(each.ids) for each in questions]
+        [[verdict_token(grammar.coder, sampling.verdict)] for _ in questions], [len(each.ids) for each in questions]
     )
-    owners = [number for number in range(len(questions)) for _ in range(sampling.candidates)]
-    rows = [
-        _Row(grammar, questions[owner], each % sampling.candidates, sampling, seed) for each, owner in enumerate(owners)
-    ]
+    owners = [number for number, question in enumerate(questions) for _ in question.places]
+    rows = [_Row(grammar, question, place, sampling, seed) for question in questions for place in question.places]
     reader.keep(owners)
     _write(reader, grammar, rows, first[owners], sampling, usable)
-    kept = [[row for row in rows if row.usable and row.question is question] for question in questions]
-    for question, found in zip(alone, kept, strict=True):
-        if len(found) > 1:
-            answers = [row.answer.ids for row in found]
-            for row, promise in zip(found, judge_answers(question, coder, answers, sampling.verdict), strict=True):
-                row.promise = promise
-    return [row for found in kept for row in found]
+    return rows
 
 
 def _write(
@@ -205,7 +186,7 @@ def _write(
         again = []
         for row in rows:
             if row.over and not row.done:
-                row.usable = usable(row.question.place, row.answer)
+                row.usable = usable(row.place, row.answer)
                 if row.usable or row.attempt + 1 >= sampling.attempts:
                     row.done, row.unread = True, []
                 else:

@@ -127,6 +127,6 @@ def test_tries_are_a_setting_of_every_operator_but_servers() -> None:
 
 
 def test_children_of_operators_that_work_ahead_are_screened_too(tmp_path: Path) -> None:
-    lines = run_of(tmp_path, operators=("builtin,candidates=1,tries=2",), iterations=3, batch_size=8)
+    lines = run_of(tmp_path, operators=("builtin,tries=2",), iterations=3, batch_size=8)
     assert [line["passed_over"] for line in lines[1:]] == [8] * 3
     assert all(np.isfinite(line["qd_score"]) for line in lines)
