@@ -2,14 +2,15 @@
 
 Usage: ``python -m benchmarks.mutation_models --run runs/laptop/evolution --operator model:MODEL[,OPTION=VALUE...]
 [--operator gp ...] [--children N] [--write NAME]``: operators as ``elm-rl evolve`` takes them. Every one gets the same parents,
-drawn from the elites of each run's maps, and the same random numbers. With SmolLM2-135M a child takes some seconds on a CPU.
+drawn from the elites of each run's maps as the run draws its own, and the same random numbers. With SmolLM2-135M a child takes
+some seconds on a CPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,12 +21,14 @@ import numpy as np
 from benchmarks.tables import markdown_table, publish, wilson_interval
 from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.maps import Maps
+from elm_rl.evolution.screening import Birth, Screening
 from elm_rl.evolution.state import DESIGNS_FILE, design_key
 from elm_rl.mutation.operator import CUT, Child, MutationOperator, Parent
 from elm_rl.mutation.specs import make_operators
 from elm_rl.runs.run_directory import ADMITTED_FILE, CONFIG_FILE, read_json, read_jsonl
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.terrains.making import make_terrain
+from sodarace_gym.walkers.walker import WalkerDesign
 
 _KEY_BYTES = 16  # of a line of DESIGNS_FILE
 
@@ -39,7 +42,8 @@ class History:
     Attributes:
         terrain: Name of the terrain.
         duration: Simulated seconds a walker is scored for.
-        elites: The best program of each niche of each archive.
+        elites: How many elites its archives have.
+        maps: The archives at the end of the run, which `offer` fills further.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,31 +52,39 @@ class History:
         self.duration = float(config["duration"])
         self._spec = ArchiveSpec(**{name: _tuples(value) for name, value in config["archive"].items()})
         self._records = list(read_jsonl(folder / ADMITTED_FILE))
-        best = {(record["archive"], record["niche"]): record for record in self._records}  # the last one is the best
-        self.elites = [best[place] for place in sorted(best)]
+        self._tournament, self._uniform = int(config["tournament"]), float(config["uniform"])
+        self.elites = len({(record["archive"], record["niche"]) for record in self._records})
+        self.restore()
         keys = (folder / DESIGNS_FILE).read_bytes()
         self._seen = {keys[i : i + _KEY_BYTES] for i in range(0, len(keys), _KEY_BYTES)}
 
-    def maps(self) -> Maps:
-        """The archives at the end of the run, to be filled further."""
-        maps = Maps(self._spec, {record["archive"]: self.terrain for record in self._records})
-        maps.rebuild(self._records)
-        return maps
+    def restore(self) -> None:
+        """Brings the archives back to what they were at the end of the run."""
+        self.maps = Maps(self._spec, {record["archive"]: self.terrain for record in self._records})
+        self.maps.rebuild(self._records)
 
     def parents(self, count: int, seed: int) -> list[Parent]:
-        """Draws elites, each as likely as any other."""
-        maps = self.maps()
-        picks = np.random.default_rng(seed).integers(len(self.elites), size=count)
-        return [maps.parent_of(self.elites[pick]) for pick in picks]
+        """Draws elites as the run does, from each archive in equal parts; ``count`` of them, or a few less."""
+        rng, archives = np.random.default_rng(seed), self.maps.archives
+        each = count // len(archives)
+        return [
+            parent
+            for name in archives
+            for parent in self.maps.draw(name, each, 0, rng, tournament=self._tournament, uniform=self._uniform)
+        ]
 
-    def has_seen(self, key: bytes) -> bool:
+    def key_of(self, design: WalkerDesign, terrain: str) -> bytes:
+        """A walker on the run's terrain, as a key."""
+        return design_key(design)
+
+    def knows(self, key: bytes) -> bool:
         """Whether the run has evaluated a walker."""
         return key in self._seen
 
-    def offer(self, maps: Maps, parent: Parent, program: str, score: Evaluation) -> float | None:
+    def offer(self, parent: Parent, program: str, score: Evaluation) -> float | None:
         """Offers a child to its parent's archive, as the run would have; its gain in QD score, None if it is not taken."""
         measures = self._spec.measure(score)
-        taken = maps.offer(parent.archive, program, score.fitness, measures, id=len(self._records))
+        taken = self.maps.offer(parent.archive, program, score.fitness, measures, id=len(self._records))
         return None if taken is None else taken.gain
 
 
@@ -128,7 +140,7 @@ class Figures:
 def measure(
     operator: MutationOperator, history: History, parents: Sequence[Parent], evaluator: Evaluator, seed: int
 ) -> tuple[Figures, list[Child]]:
-    """Has an operator make one child a parent, and counts what they are.
+    """Has an operator make one child a parent, chosen among its tries, and counts what they are.
 
     Args:
         operator: What makes them.
@@ -140,8 +152,15 @@ def measure(
     Returns:
         The figures, and the children in the parents' order.
     """
+    history.restore()
     begin = time.perf_counter()
-    children = operator.mutate(parents, np.random.default_rng(seed))
+    tried = [parent for parent in parents for _ in range(operator.tries)]
+    made = operator.children(tried, np.random.default_rng(seed))
+    births: Iterator[Birth] = (Birth(parent, child) for parent, child in zip(tried, made, strict=True))
+    if operator.tries > 1:
+        with closing(Screening(history)) as screening:
+            births = iter(list(screening.choose(births, operator.tries)))
+    children = [birth.child for birth in births]
     figures = Figures(proposed=len(parents), seconds=time.perf_counter() - begin)
     figures.cut = sum(child.failure == CUT for child in children if not child.applied)
     applied = [(parent, child.program) for parent, child in zip(parents, children, strict=True) if child.program]
@@ -149,19 +168,18 @@ def measure(
     terrain = make_terrain(history.terrain)
     scores = evaluator.evaluate([program for _, program in applied], terrain)
     before = evaluator.evaluate([parent.program for parent, _ in applied], terrain)
-    made: set[bytes] = set()
-    maps = history.maps()
+    met: set[bytes] = set()
     for (parent, program), score, old in zip(applied, scores, before, strict=True):
         if score.error is not None or score.design is None:
             continue
         figures.valid += 1
         key = design_key(score.design)
         figures.copies += old.design is not None and key == design_key(old.design)
-        if key in made or history.has_seen(key):
+        if key in met or history.knows(key):
             continue
-        made.add(key)
+        met.add(key)
         figures.new += 1
-        if (gain := history.offer(maps, parent, program, score)) is not None:
+        if (gain := history.offer(parent, program, score)) is not None:
             figures.admitted += 1
             figures.gain += gain
     return figures, children
@@ -205,11 +223,12 @@ def main() -> None:
         "gain a child",
         "seconds a child",
     ]
-    elites = ", ".join(f"{len(history.elites):,}" for history in histories)
+    elites = ", ".join(f"{history.elites:,}" for history in histories)
     body = (
-        f"Parents: {options.children} elites of each of {len(histories)} runs, which have {elites}; the same for every "
-        f"operator; seed {options.seed}. Applied: a program came out; valid: it built a walker; new: neither the run nor the "
-        "operator had made that walker; admitted: a map of the run would take it; copies: the parent's own walker again; cut: "
+        f"Parents: {options.children} elites of each of {len(histories)} runs, which have {elites}, drawn as the runs draw "
+        f"theirs; the same for every operator; seed {options.seed}. Of several tries the one that the run would evaluate "
+        "counts. Applied: a program came out; valid: it built a walker; new: neither the run nor the operator had made that "
+        "walker; admitted: a map of the run would take it; copies: the parent's own walker again; cut: "
         "the answer was cut at its limit; gain: what the admitted ones add to the QD scores of the maps, in walker units. In "
         "brackets 95% intervals (Wilson's).\n\n" + markdown_table(header, rows)
     )

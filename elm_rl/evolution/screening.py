@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from elm_rl.evolution.state import EvolutionState
+from elm_rl.evolution.maps import Maps
 from elm_rl.mutation.operator import Child, Parent
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.evaluation import Evaluation
@@ -29,17 +29,33 @@ class Birth(NamedTuple):
     ticket: str | None = None
 
 
+class KnownWalkers(Protocol):
+    """What a run has met; `elm_rl.evolution.state.EvolutionState` is one.
+
+    Attributes:
+        maps: Its archives.
+    """
+
+    maps: Maps
+
+    def key_of(self, design: WalkerDesign, terrain: str) -> bytes:
+        """A walker on a terrain, as a key."""
+
+    def knows(self, key: bytes) -> bool:
+        """Whether the run has met it."""
+
+
 class Screening:
     """Chooses among children.
 
     Args:
-        state: The run's state, which knows the walkers met and what niches hold; it is not changed.
+        state: What the run has met and what its niches hold; it is not changed.
 
     Attributes:
         passed_over: Children of the iteration that were made and not chosen.
     """
 
-    def __init__(self, state: EvolutionState) -> None:
+    def __init__(self, state: KnownWalkers) -> None:
         self._state = state
         # Its own interpreters: those of the evaluator wait for the children that are chosen here.
         self._sandbox: Sandbox | None = None

@@ -12,6 +12,7 @@ from benchmarks.mutation_models import History, measure
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import run_evolve
 from elm_rl.mutation.operator import CUT, Child, MutationOperator, Parent
+from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
 from sodarace_gym.evaluation import Evaluator
 
 
@@ -25,6 +26,7 @@ class Scripted(MutationOperator):
 
     def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
         assert len(parents) == len(self._programs)
+        assert all(parent == parents[0] for parent in parents)
         for program in self._programs:
             yield Child(program, self.name, "m", failure=CUT)
 
@@ -54,6 +56,12 @@ def test_children_are_counted_as_the_run_would_have(run: Path) -> None:
     assert (figures.copies, figures.cut) == (1, 1)
     assert figures.gain > 0
     assert figures.row()[:3] == ["5", "80.0", "60.0 (23.1 to 88.2)"]
+    operator = Scripted(programs)
+    operator.tries = 5
+    with Evaluator(n_jobs=1, duration=history.duration) as evaluator:
+        best, children = measure(operator, history, [parent], evaluator, seed=0)
+    assert [child.program for child in children] == [wide]
+    assert (best.proposed, best.new, best.admitted, best.gain) == (1, 1, 1, figures.gain)
     figures += figures
     assert figures.row()[:2] == ["10", "80.0"]
 
@@ -61,6 +69,6 @@ def test_children_are_counted_as_the_run_would_have(run: Path) -> None:
 def test_the_same_seed_draws_the_same_elites(run: Path) -> None:
     history = History(run)
     assert history.parents(6, seed=1) == history.parents(6, seed=1)
-    assert {parent.program for parent in history.parents(40, seed=1)} <= {
-        record["program"] for record in history.elites
-    }
+    assert history.parents(40, seed=1) != history.parents(40, seed=2)
+    programs = {record["program"] for record in read_jsonl(run / ADMITTED_FILE)}
+    assert {parent.program for parent in history.parents(40, seed=1)} <= programs
