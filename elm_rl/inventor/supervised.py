@@ -40,11 +40,11 @@ class SupervisedConfig(TargetConfig, TrainConfig):
     """Folder of the stage 2 model, or of any causal language model."""
     out: Path
     """Folder for the policy, its metrics and its figures. A finished one with the same settings is reused."""
-    terrain_encoder: Literal["codes", "profile", "image"] = "profile"
-    """How the policy is told the terrain: learned codes for each of the table's, or a network over its profile or image, which
-    takes terrains it never saw."""
+    terrain_encoder: Literal["codes", "profile", "image", "text"] = "profile"
+    """How the policy is told the terrain: learned codes for each of the table's; or, so that it takes terrains it never saw, a
+    network over its profile or image, or its heights as text."""
     prefix_length: int = DEFAULT_PREFIX_LENGTH
-    """Embeddings in front of a program."""
+    """Embeddings in front of a program; a text takes as many as it needs."""
     learning_rate: float = 2e-3
     """Peak of the learning rate, which warms up linearly and falls along a cosine."""
     max_epochs: float = 40.0
@@ -57,7 +57,7 @@ class SupervisedConfig(TargetConfig, TrainConfig):
         TrainConfig.__post_init__(self)
         if self.terrain_encoder == "codes" and self.labelled:
             raise ConfigError(
-                "Codes are learnt for the terrains of the table alone; leave out labelled, or use profile or image."
+                "Codes are learnt for the terrains of the table alone; leave out labelled, or use profile, image or text."
             )
         if self.prefix_length < 1:
             raise ConfigError(f"prefix_length is {self.prefix_length}; expected 1 or more.")
@@ -110,6 +110,7 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
             encoder=config.terrain_encoder,
             prefix_length=config.prefix_length,
             unsampleable=unsampleable_ids(tokenizer),
+            tokenizer=tokenizer,
             seed=config.seed,
         )
         figures: dict[str, Any] = {

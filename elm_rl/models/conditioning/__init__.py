@@ -1,7 +1,8 @@
 """Models that are told which terrain to write for.
 
 `terrain_book` numbers terrains, `encoders` turn them into embeddings (learned codes, a network over the profile, a network over
-the image), and `policy` puts these in front of the program in any causal language model, and makes the critic.
+the image), `terrain_text` writes them in the model's own words, and `policy` puts these in front of the program in any causal
+language model, and makes the critic.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from elm_rl.models.conditioning.encoders import TERRAIN_ENCODERS, TerrainEncoder
 from elm_rl.models.conditioning.policy import (
     DEFAULT_PREFIX_LENGTH,
     DEFAULT_TERRAINS,
+    TEXT,
     TerrainPolicy,
     TerrainPolicyConfig,
     TerrainValue,
@@ -22,6 +24,7 @@ __all__ = [
     "DEFAULT_PREFIX_LENGTH",
     "DEFAULT_TERRAINS",
     "TERRAIN_ENCODERS",
+    "TEXT",
     "TerrainBook",
     "TerrainEncoder",
     "TerrainPolicy",

@@ -2,9 +2,9 @@
 
 With a vocabulary of ``V`` tokens and ``P`` slots a terrain, the id ``V + number * P + slot`` selects one of the ``P`` prefix
 embeddings of a terrain. A sequence is the ``P`` ids of its terrain, then ``<bos> program <eos>``. The input embedding sends ids
-below ``V`` to the ordinary table and ids from ``V`` on to a terrain encoder; the output head covers ``V`` tokens only, so that
-no sampler, however configured, can write a terrain. Because a terrain is nothing but ids, every trainer, data loader and
-``generate`` works without knowing about it.
+below ``V`` to the ordinary table and ids from ``V`` on to a terrain encoder, which gives embeddings, or, for terrains told as
+text, the ordinary ids to look up instead. The output head covers ``V`` tokens only, so that no sampler, however configured, can
+write a terrain. Because a terrain is nothing but ids, every trainer, data loader and ``generate`` works without knowing it.
 
 Importing this module registers the classes with ``transformers``; then ``AutoModelForCausalLM.from_pretrained(folder)`` loads a
 policy like any other model, whatever decoder is in it.
@@ -24,16 +24,22 @@ from transformers import (
     GenerationMixin,
     PretrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from elm_rl.errors import ConfigError
 from elm_rl.models.conditioning.encoders import CODES, TERRAIN_ENCODERS, TerrainEncoder
 from elm_rl.models.conditioning.terrain_book import TerrainBook
+from elm_rl.models.conditioning.terrain_text import TerrainText, spell_pieces, text_length
+from elm_rl.models.sampling import context_length
 from sodarace_gym.terrains.terrain import Terrain
 
 DEFAULT_TERRAINS = ("LeftWall", "RightWall", "Tunnel")
 """The paper's first set, chosen so that no single walker does well on all of it."""
+
+TEXT = "text"
+"""Name of the encoding of terrains in the model's own words."""
 
 DEFAULT_PREFIX_LENGTH = 4
 """Slots of a terrain. More slots carry more of the signal at the cost of a few positions."""
@@ -56,6 +62,7 @@ class TerrainPolicyConfig(PretrainedConfig):
         prefix_length: Slots ``P`` of each terrain.
         terrains: The terrains that codes were learnt for, as `Terrain.to_dict` gives them, by the texts that name them; empty
             for encoders that look.
+        terrain_words: The token ids that terrains are written with, where they are told as text.
         unsampleable_token_ids: Tokens that end no program and stand in none (padding, beginning, separator).
     """
 
@@ -69,6 +76,7 @@ class TerrainPolicyConfig(PretrainedConfig):
         terrain_encoder: str = CODES,
         prefix_length: int = DEFAULT_PREFIX_LENGTH,
         terrains: Mapping[str, dict[str, Any]] | None = None,
+        terrain_words: Mapping[str, Sequence[int]] | None = None,
         unsampleable_token_ids: Sequence[int] = (),
         **settings: Any,
     ) -> None:
@@ -78,6 +86,7 @@ class TerrainPolicyConfig(PretrainedConfig):
         self.terrain_encoder = terrain_encoder
         self.prefix_length = prefix_length
         self.terrains = dict(terrains or {})
+        self.terrain_words = dict(terrain_words or {})
         self.unsampleable_token_ids = list(unsampleable_token_ids)
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings"):
             settings.setdefault(name, getattr(self.text_config, name, None))
@@ -92,20 +101,26 @@ class TerrainPolicyConfig(PretrainedConfig):
 class _TerrainWords:
     """What an input embedding is besides, once it understands terrains; see `_teach_terrains`."""
 
-    encoder: TerrainEncoder
+    encoder: TerrainEncoder | TerrainText
     num_embeddings: int
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Embeds ids (batch, length) -> (batch, length, hidden)."""
         virtual = input >= self.num_embeddings
-        words: torch.Tensor = super().forward(input.masked_fill(virtual, 0))  # type: ignore[misc]
         if not bool(virtual.any()):  # every step of generation after the first
-            return words
+            return self._words(input)
         slots = self.encoder.shape[0]
         places = input[virtual] - self.num_embeddings
         distinct, rows = (places // slots).unique(return_inverse=True)
         codes = self.encoder(distinct)[rows, places % slots]
+        if isinstance(self.encoder, TerrainText):
+            return self._words(input.index_put((virtual,), codes))
+        words = self._words(input.masked_fill(virtual, 0))
         return words.index_put((virtual,), codes.to(words.dtype))
+
+    def _words(self, ids: torch.Tensor) -> torch.Tensor:
+        words: torch.Tensor = super().forward(ids)  # type: ignore[misc]
+        return words
 
 
 def _teach_terrains(model: PreTrainedModel, config: TerrainPolicyConfig) -> TerrainBook:
@@ -114,18 +129,23 @@ def _teach_terrains(model: PreTrainedModel, config: TerrainPolicyConfig) -> Terr
     The embedding gets another class and stays the object that it is: its weight may be tied to the output head, and some
     decoders scale what it says.
     """
-    make = TERRAIN_ENCODERS.get(config.terrain_encoder)
-    if make is None:
-        raise ConfigError(
-            f"terrain_encoder is {config.terrain_encoder!r}, expected one of {', '.join(TERRAIN_ENCODERS)}."
-        )
+    _check_encoder(config.terrain_encoder)
     known = {text: Terrain.from_dict(terrain) for text, terrain in config.terrains.items()}
     book = TerrainBook(known, closed=config.terrain_encoder == CODES)
     words = model.get_input_embeddings()
     kind = type(words)
     words.__class__ = type(f"Terrain{kind.__name__}", (_TerrainWords, kind), {})
-    words.encoder = make(book, config.prefix_length, words.embedding_dim)
+    words.encoder = (
+        TerrainText(book, config.terrain_words)
+        if config.terrain_encoder == TEXT
+        else TERRAIN_ENCODERS[config.terrain_encoder](book, config.prefix_length, words.embedding_dim)
+    )
     return book
+
+
+def _check_encoder(name: str) -> None:
+    if name not in (*TERRAIN_ENCODERS, TEXT):
+        raise ConfigError(f"terrain_encoder is {name!r}, expected one of {', '.join((*TERRAIN_ENCODERS, TEXT))}.")
 
 
 class TerrainPolicy(PreTrainedModel, GenerationMixin):
@@ -145,9 +165,9 @@ class TerrainPolicy(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     @property
-    def encoder(self) -> TerrainEncoder:
-        """What turns terrains into embeddings."""
-        return cast(TerrainEncoder, self.get_input_embeddings().encoder)
+    def encoder(self) -> TerrainEncoder | TerrainText:
+        """What turns terrains into embeddings, or into words."""
+        return cast("TerrainEncoder | TerrainText", self.get_input_embeddings().encoder)
 
     def get_input_embeddings(self) -> nn.Module:
         """The decoder's."""
@@ -236,9 +256,9 @@ class TerrainValue(PreTrainedModel):
         self.post_init()
 
     @property
-    def encoder(self) -> TerrainEncoder:
-        """What turns terrains into embeddings."""
-        return cast(TerrainEncoder, self.backbone.get_input_embeddings().encoder)
+    def encoder(self) -> TerrainEncoder | TerrainText:
+        """What turns terrains into embeddings, or into words."""
+        return cast("TerrainEncoder | TerrainText", self.backbone.get_input_embeddings().encoder)
 
     def forward(self, **inputs: Any) -> torch.Tensor:
         """Values of ids (batch, length) -> (batch, length)."""
@@ -253,6 +273,7 @@ def condition(
     encoder: str = CODES,
     prefix_length: int = DEFAULT_PREFIX_LENGTH,
     unsampleable: Sequence[int] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     seed: int = 0,
 ) -> TerrainPolicy:
     """Gives a language model a terrain encoder; everything else of it is copied.
@@ -264,10 +285,11 @@ def condition(
         language_model: Any causal language model of transformers with one embedding table; it is not changed.
         terrains: The terrains, all different, or texts that name them. Codes are learnt for these and no others; the other
             encoders take any terrain at any time.
-        encoder: Name of the encoder: codes, profile or image.
-        prefix_length: Slots of each terrain.
+        encoder: Name of the encoder: codes, profile or image; or text, which tells the terrain in the model's own words.
+        prefix_length: Slots of each terrain; a text takes as many tokens as it needs.
         unsampleable: Tokens never to be sampled (see `unsampleable_ids`); by default the padding and beginning tokens
             that the model's configuration names.
+        tokenizer: The model's, which writes the text.
         seed: Seed of what the encoder begins with; torch's global generator is left as it was.
 
     Raises:
@@ -278,8 +300,7 @@ def condition(
         raise ConfigError(
             f"Only a plain causal language model can be given a terrain encoder, but got a {type(language_model).__name__}."
         )
-    if encoder not in TERRAIN_ENCODERS:
-        raise ConfigError(f"terrain_encoder is {encoder!r}, expected one of {', '.join(TERRAIN_ENCODERS)}.")
+    _check_encoder(encoder)
     book = TerrainBook()
     for terrain in terrains:
         book.number(terrain)
@@ -287,6 +308,17 @@ def condition(
         raise ConfigError(f"Expected one or more different terrains, but got {list(terrains)}.")
     if prefix_length < 1:
         raise ConfigError(f"prefix_length is {prefix_length}, but a terrain needs at least 1 slot.")
+    words = {}
+    if encoder == TEXT:
+        if tokenizer is None:
+            raise ConfigError("A terrain told as text is written by the model's tokenizer; give condition() one.")
+        words = spell_pieces(tokenizer)
+        prefix_length = text_length(words)
+        if 2 * prefix_length > context_length(language_model):
+            raise ConfigError(
+                f"A terrain takes {prefix_length} tokens as text, and the model reads {context_length(language_model)} in all; "
+                "use a model with a longer context, or terrain_encoder profile."
+            )
     base = language_model.config
     if unsampleable is None:
         unsampleable = [i for i in (base.pad_token_id, base.bos_token_id) if i is not None and i != base.eos_token_id]
@@ -295,15 +327,17 @@ def condition(
         terrain_encoder=encoder,
         prefix_length=prefix_length,
         terrains={text: book[number].to_dict() for number, text in enumerate(book.texts)} if encoder == CODES else None,
+        terrain_words=words,
         unsampleable_token_ids=sorted(set(unsampleable)),
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         policy = TerrainPolicy(config)
         policy.decoder.load_state_dict(language_model.state_dict(), strict=False)
-        words = cast(nn.Embedding, policy.get_input_embeddings()).weight.detach()
-        near = words[base.bos_token_id] if base.bos_token_id is not None else words.mean(0)
-        policy.encoder.start_near(near, CODE_SPREAD * float(words.std()))
+        if isinstance(policy.encoder, TerrainEncoder):
+            table = cast(nn.Embedding, policy.get_input_embeddings()).weight.detach()
+            near = table[base.bos_token_id] if base.bos_token_id is not None else table.mean(0)
+            policy.encoder.start_near(near, CODE_SPREAD * float(table.std()))
     policy.generation_config = copy.deepcopy(language_model.generation_config)
     policy.to(language_model.device, language_model.dtype)
     for terrain in terrains:

@@ -89,7 +89,7 @@ class TerrainBook:
     def _unknown(self, terrain: str) -> ConfigError:
         return ConfigError(
             f"The model knows the terrains {', '.join(self._texts)}, but got {terrain!r}; use one of these, or train a policy "
-            "that looks at terrains (terrain_encoder profile or image)."
+            "that looks at terrains (terrain_encoder profile, image or text)."
         )
 
     def profiles(self, numbers: torch.Tensor) -> torch.Tensor:

@@ -49,8 +49,8 @@ def make_crawlers(folder: Path) -> None:
             duration=3.0, n_jobs=1, progress=False,
         )
     )  # fmt: skip
-    tokenizer = train_tokenizer(PROGRAMS, 400, context=64)
-    model = make_model("0.1M", tokenizer, context=64)
+    tokenizer = train_tokenizer(PROGRAMS, 400, context=1024)
+    model = make_model("0.1M", tokenizer, context=1024)
     examples = [([1], [*encode_text(tokenizer, program), 2]) for program in PROGRAMS]
     settings = TrainConfig(max_steps=60, batch_size=18, learning_rate=2e-2)
     train_causal_lm(model, tokenizer, examples, folder / "language_model", settings)

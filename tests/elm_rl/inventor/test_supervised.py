@@ -38,7 +38,7 @@ def best_of(table: CrossTable, row: int, count: int) -> list[str]:
     return [table.walkers[number].program for number in (-table.least[row]).argsort(kind="stable")[:count]]
 
 
-@pytest.mark.parametrize("encoder", ["codes", "profile"])
+@pytest.mark.parametrize("encoder", ["codes", "profile", "text"])
 def test_the_policy_writes_the_best_walkers_of_the_terrain_it_is_asked_for(
     crawlers: Path, tmp_path: Path, encoder: str
 ) -> None:
