@@ -10,6 +10,7 @@ from pathlib import Path
 
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.mutation.gp.program_tree import ProgramTextError, normalise_program
+from elm_rl.runs.run_directory import read_text
 from sodarace_gym.walkers.library import load_walker
 
 SEED_NAMES: tuple[str, ...] = ("square", "radial", "cppn_fixed", "cppn_mutable")
@@ -55,12 +56,7 @@ def read_seed(text: str) -> str:
     if text in SEED_NAMES:
         return load_seed(text)
     path = Path(text)
-    try:
-        program = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ElmError(f"The seed program '{path}' cannot be read ({error.strerror}); check the path.") from None
-    except UnicodeDecodeError:
-        raise ElmError(f"The seed program '{path}' is not UTF-8 text; save it as such.") from None
+    program = read_text(path, "The seed program")
     try:
         return normalise_program(program)
     except ProgramTextError as error:

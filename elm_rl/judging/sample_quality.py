@@ -19,14 +19,15 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.corpus.corpus import TRAIN, load_corpus
+from elm_rl.corpus.descriptions import Description
 from elm_rl.errors import ConfigError
 from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.models.conditioning.policy import TerrainPolicy
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import sample_completions
-from elm_rl.models.tokenizer import decode_program, start_id
+from elm_rl.models.tokenizer import decode_program, encode_text, start_id
 from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import write_json
+from elm_rl.runs.run_directory import read_text, write_json
 from elm_rl.runs.run_lock import file_lock
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
@@ -51,6 +52,11 @@ class SampleConfig:
     """Programs to write."""
     terrain: str | None = None
     """Terrain to ask a terrain-conditioned model for, and to measure on; Flat for other models."""
+    order: str | None = None
+    """What the walker is to be like, as in height=12,width=8,mass=40,distance=100, for a model that was trained with --describe
+    ahead."""
+    complete: Path | None = None
+    """File with the beginning of a program, which the model goes on with."""
     temperature: float = 1.0
     """Below 1 the model plays safe: more valid programs, fewer different ones. 0 takes the likeliest token."""
     top_p: float = 1.0
@@ -83,6 +89,10 @@ class SampleConfig:
             )
         if self.terrain is not None and self.terrain not in ALL_TERRAIN_NAMES:
             raise ConfigError(f"There is no terrain {self.terrain!r}; the terrains are {', '.join(ALL_TERRAIN_NAMES)}.")
+        if self.order is not None and self.complete is not None:
+            raise ConfigError("order and complete both say how a program begins; leave out one.")
+        if self.order is not None:
+            Description.ordered(self.order)
         if self.corpus is not None and not self.measure:
             raise ConfigError("corpus is only used with measure; add --measure, or leave --corpus out.")
         if not 0 < self.duration < math.inf or self.n_jobs == 0 or self.n_jobs < -1:
@@ -131,13 +141,16 @@ def run_sample(config: SampleConfig) -> dict[str, Any]:
         ElmError: The model or the corpus cannot be read, the model does not know the terrain, another process writes
             to ``out``, or the disk is full.
     """
+    begin = "" if config.order is None else Description.ordered(config.order).line
+    if config.complete is not None:
+        begin = read_text(config.complete, "The beginning of a program")
     model, tokenizer = load_language_model(config.model)
     with nullcontext() if config.out is None else file_lock(config.out):
-        return _sample_and_write(config, model, tokenizer)
+        return _sample_and_write(config, model, tokenizer, begin)
 
 
 def _sample_and_write(
-    config: SampleConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    config: SampleConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, begin: str
 ) -> dict[str, Any]:
     programs = sample_programs(
         model,
@@ -148,6 +161,7 @@ def _sample_and_write(
         seed=config.seed,
         max_new_tokens=config.max_new_tokens,
         prefix_ids=terrain_prefix(model, config.terrain, required=not config.measure),
+        begin=begin,
         batch_size=config.batch_size,
     )
     result: dict[str, Any] = {"config": asdict(config), "programs": programs}
@@ -237,6 +251,7 @@ def sample_programs(
     seed: int = 0,
     max_new_tokens: int = 256,
     prefix_ids: Sequence[int] | None = None,
+    begin: str = "",
     batch_size: int = 64,
 ) -> list[str]:
     """Samples programs; sample ``i`` depends on ``seed`` and ``i``, and not on ``n`` or ``batch_size``.
@@ -250,12 +265,13 @@ def sample_programs(
         seed: Seed of all random choices.
         max_new_tokens: Tokens after which a program is cut.
         prefix_ids: Ids in front of ``<bos>`` (see `terrain_prefix`).
+        begin: What all programs begin with; best whole lines, as a token may reach over their end.
         batch_size: Programs written side by side.
 
     Returns:
         ``n`` program texts, valid or not.
     """
-    prompt = [*(prefix_ids or ()), start_id(tokenizer)]
+    prompt = [*(prefix_ids or ()), start_id(tokenizer), *encode_text(tokenizer, begin)]
     completions = sample_completions(
         model,
         tokenizer,
@@ -266,7 +282,7 @@ def sample_programs(
         seed=seed,
         batch_size=batch_size,
     )
-    return [decode_program(tokenizer, completion) for completion in completions]
+    return [begin + decode_program(tokenizer, completion) for completion in completions]
 
 
 def draw_programs(programs: Sequence[str], n: int, seed: int) -> list[str]:

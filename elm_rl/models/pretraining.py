@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from elm_rl.corpus.corpus import CORPUS_FILE, HELD_OUT, TRAIN, load_corpus
+from elm_rl.corpus.descriptions import Description
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.adapters import add_adapter, merge_adapter
 from elm_rl.models.language_model import MODEL_SIZES, load_language_model, make_model
@@ -53,6 +54,9 @@ class PretrainConfig(TrainConfig):
     """Tokens in the vocabulary of a model from scratch, at least 260."""
     context: int = DEFAULT_CONTEXT
     """Longest sequence in tokens; longer programs are left out."""
+    describe: Literal["no", "ahead", "behind"] = "no"
+    """Whether each program has a comment with its walker's height, width, mass and distance: ahead of it the model learns to
+    write to order (elm-rl sample --order), behind it to predict."""
 
     def __post_init__(self) -> None:
         take_paths(self)
@@ -65,6 +69,8 @@ class PretrainConfig(TrainConfig):
             raise ConfigError(
                 f"size and vocab_size are those of a model from scratch; leave them out, or leave out start ({self.start})."
             )
+        if self.describe not in ("no", "ahead", "behind"):
+            raise ConfigError(f"describe is {self.describe!r}; expected no, ahead or behind.")
         if self.size not in MODEL_SIZES:
             raise ConfigError(f"There is no model size {self.size!r}; the sizes are {', '.join(MODEL_SIZES)}.")
         if self.context < 16:
@@ -90,7 +96,7 @@ def run_pretrain(config: PretrainConfig) -> TrainResult:
 
 
 def _train(config: PretrainConfig, corpus: DatasetDict, settings: dict[str, Any]) -> TrainResult:
-    texts = {name: list(corpus[name]["program"]) for name in (TRAIN, HELD_OUT)}
+    texts = {name: _texts(corpus[name], config.describe) for name in (TRAIN, HELD_OUT)}
     if config.start is None:
         tokenizer = train_tokenizer(texts[TRAIN], config.vocab_size, context=config.context)
         model: Any = make_model(config.size, tokenizer, context=config.context, seed=config.seed)
@@ -118,3 +124,14 @@ def _train(config: PretrainConfig, corpus: DatasetDict, settings: dict[str, Any]
         context=config.context,
         finish=None if config.lora_rank is None else merge_adapter,
     )
+
+
+def _texts(programs: Dataset, describe: str) -> list[str]:
+    """The programs of a split, with their comments if there are to be any."""
+    texts = list(programs["program"])
+    if describe == "no":
+        return texts
+    figures = (programs[name] for name in ("height", "width", "mass", "fitness"))
+    lines = [Description.of(*row).line for row in zip(*figures, strict=True)]
+    pairs = zip(texts, lines, strict=True)
+    return [line + text if describe == "ahead" else text + line for text, line in pairs]

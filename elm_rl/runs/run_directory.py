@@ -168,6 +168,24 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+def read_text(path: Path, what: str) -> str:
+    """Reads a text file that somebody named.
+
+    Args:
+        path: The file.
+        what: What it is, for messages, with a capital letter.
+
+    Raises:
+        ElmError: It cannot be read, or is no UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ElmError(f"{what} '{path}' cannot be read ({error.strerror}); check the path.") from None
+    except UnicodeDecodeError:
+        raise ElmError(f"{what} '{path}' is not UTF-8 text; save it as such.") from None
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file.
 

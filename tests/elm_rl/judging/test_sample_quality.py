@@ -13,7 +13,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.corpus.corpus import CorpusConfig, run_corpus
-from elm_rl.errors import ConfigError
+from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
 from elm_rl.judging.sample_quality import (
     SampleConfig,
@@ -198,6 +198,23 @@ def test_a_conditioned_model_writes_for_the_terrain_it_is_asked_for(
         run_sample(SampleConfig(model=str(tmp_path), terrain="Bumpy"))
 
 
+def test_programs_go_on_from_what_they_are_given(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = SEEDS[0][: SEEDS[0].index("\n", len(SEEDS[0]) // 2) + 1]
+    (tmp_path / "half.py").write_text(half)
+    found = run_sample(SampleConfig(model=str(model_folder), complete=tmp_path / "half.py", count=2, temperature=0))
+    assert found["programs"] == [found["programs"][0]] * 2
+    assert found["programs"][0].startswith(half)
+    assert len(found["programs"][0]) > len(half)
+    order = "distance=96,height=12.4,mass=44,width=8"
+    found = run_sample(SampleConfig(model=str(model_folder), order=order, count=1))
+    assert found["programs"][0].startswith("# height 12, width 8, mass 40, distance 100\n")
+    capsys.readouterr()
+    with pytest.raises(ElmError, match=r"none\.py' cannot be read"):
+        run_sample(SampleConfig(model=str(model_folder), complete=tmp_path / "none.py"))
+
+
 def test_a_plain_model_is_not_asked_for_a_terrain(model_folder: Path) -> None:
     with pytest.raises(ConfigError, match="not trained to heed a terrain"):
         run_sample(SampleConfig(model=str(model_folder), terrain="Tunnel"))
@@ -214,7 +231,8 @@ def test_samples_do_not_depend_on_how_many_there_are(tokenizer: PreTrainedTokeni
 @pytest.mark.parametrize(
     "wrong",
     [{"count": 0}, {"temperature": -1.0}, {"temperature": math.inf}, {"top_p": 0.0}, {"terrain": "Moon"},
-     {"corpus": Path("corpus")}, {"duration": 0.0}, {"n_jobs": 0}, {"batch_size": 0}, {"max_new_tokens": 0}],
+     {"corpus": Path("corpus")}, {"duration": 0.0}, {"n_jobs": 0}, {"batch_size": 0}, {"max_new_tokens": 0},
+     {"order": "height=3"}],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

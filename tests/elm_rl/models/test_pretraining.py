@@ -14,6 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from elm_rl.corpus.corpus import CorpusConfig, run_corpus
+from elm_rl.corpus.descriptions import Description, undescribed
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.judging.sample_quality import sample_programs
 from elm_rl.models import supervised_training, training_progress
@@ -114,6 +115,20 @@ def test_pretraining_goes_on_from_a_pretrained_model(corpus: Path, tmp_path: Pat
     everything = sum(weights.numel() for weights in model.parameters())
     assert (result.parameters < everything / 2) == (lora_rank is not None)
     assert sample_programs(model, tokenizer, 2, seed=1)
+
+
+@pytest.mark.parametrize("describe", ["ahead", "behind"])
+def test_a_model_learns_what_walkers_are_like(corpus: Path, tmp_path: Path, describe: Any) -> None:
+    run_pretrain(PretrainConfig(corpus=corpus, out=tmp_path / "model", size="0.1M", max_steps=200, describe=describe))
+    model, tokenizer = load_language_model(tmp_path / "model")
+    written = sample_programs(model, tokenizer, 16, temperature=0.5)
+    described = [text for text in written if Description.read(text) == Description(1, 1, 0, 0)]
+    assert len(described) >= 12
+    line = Description(1, 1, 0, 0).line
+    assert all((text.startswith if describe == "ahead" else text.endswith)(line) for text in described)
+    assert all(
+        undescribed(text) + (describe == "behind") * line in (text, text.removeprefix(line)) for text in described
+    )
 
 
 def test_a_finished_folder_is_not_trained_again_nor_overwritten(
