@@ -80,10 +80,11 @@ def run_evolution(
             f"operators are named {names}; expected one for each of {list(config.operators)}, with distinct names."
         )
     programs = planted_programs(config)
+    terrains = config.made_terrains()
     if config.replay is None:  # a server whose replies are kept need not be there
         for operator in operators:
             operator.check_parents([program for _, program in programs])
-    terrains = config.made_terrains()
+            operator.check_terrains(list(terrains))
     with (
         opened_run(config.out, config, resume=resume, may_change=MAY_CHANGE) as resuming,
         EvolutionState(config.out, config.archive, archive_terrains(config, programs, terrains)) as state,

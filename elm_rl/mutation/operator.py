@@ -167,6 +167,9 @@ class MutationOperator(ABC):
     def check_parents(self, programs: Sequence[str]) -> None:  # noqa: B027 - most operators read any program
         """Before a run begins: raises ElmError when the operator could read none of ``programs``."""
 
+    def check_terrains(self, texts: Sequence[str]) -> None:  # noqa: B027 - most operators look at programs alone
+        """Before a run begins: raises ElmError when the operator cannot work for the terrains that ``texts`` name."""
+
     def learn(self, outcomes: Sequence[Outcome]) -> None:  # noqa: B027 - most operators do not learn
         """Told after each iteration what became of this operator's children, in their order."""
 

@@ -95,6 +95,13 @@ KINDS: dict[str, Kind] = {
         options="CrossoverOptions",
         source="MODEL",
     ),
+    "policy": Kind(
+        "elm_rl.mutation.policy",
+        "PolicyMutation",
+        "A terrain-conditioned policy of stage 3, which writes programs for the terrain of an archive.",
+        options="PolicyOptions",
+        source="FOLDER",
+    ),
     "api": Kind(
         "elm_rl.mutation.api.operator",
         "ServedMutation",
