@@ -80,7 +80,7 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
 
     def room(self, policy: TerrainPolicy) -> int:
         """Tokens at which a program of a policy is cut."""
-        return min(self.longest, context_length(policy) - policy.config.prefix_length - 1)
+        return min(self.longest, context_length(policy) - policy.config.prompt_length - 1)
 
 
 def prompts_of(policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

@@ -109,6 +109,7 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
             [target.text for target in targets],
             encoder=config.terrain_encoder,
             prefix_length=config.prefix_length,
+            bands=config.bands,
             unsampleable=unsampleable_ids(tokenizer),
             tokenizer=tokenizer,
             seed=config.seed,
@@ -116,7 +117,7 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
         figures: dict[str, Any] = {
             "terrains": len(targets),
             "programs": len({number for target in targets for number in target.walkers}),
-            "expected": float(np.mean([np.mean(target.scores) for target in targets])),
+            "expected": float(np.mean([np.mean(target.scores[: config.per_terrain]) for target in targets])),
         }
         chosen = {
             target.text: [[n, s] for n, s in zip(target.walkers, target.scores, strict=True)] for target in targets
@@ -136,17 +137,19 @@ def examples_for(
     programs: list[str],
     count: int,
 ) -> list[Example]:
-    """Pairs of prompt and completion: ``count`` of each terrain.
+    """Pairs of prompt and completion: ``count`` of each band of each terrain.
 
-    The programs of a terrain are repeated to make up that many: one that few walkers move on would else be learnt less than the
-    others.
+    The programs of a band are repeated to make up that many: a terrain that few walkers move on would else be learnt less
+    than the others.
     """
     written: dict[int, list[int]] = {}
     examples: list[Example] = []
     for target in targets:
-        prompt = [*policy.prompt_ids(target.text), start_id(tokenizer)]
         for number in target.walkers:
             if number not in written:
                 written[number] = [*encode_text(tokenizer, programs[number]), int(tokenizer.eos_token_id or 0)]
-        examples += [(prompt, written[target.walkers[place % len(target.walkers)]]) for place in range(count)]
+        for band in range(max(1, policy.config.bands)):
+            prompt = [*policy.prompt_ids(target.text, band), start_id(tokenizer)]
+            if walkers := target.walkers[band * count : (band + 1) * count]:
+                examples += [(prompt, written[walkers[place % len(walkers)]]) for place in range(count)]
     return examples

@@ -27,6 +27,9 @@ class TargetConfig:
     """Count what a regression over all terrains of the table expects, instead of what was rolled out; needs 10 terrains."""
     per_terrain: int = 40
     """Walkers learnt for each terrain."""
+    bands: int = 0
+    """With 2 or more, so many times as many walkers are learnt: the best in a first band, those of the next ranks in a
+    second, and so on. The policy is told the band, and asked for the first. 0 for none."""
     labelled: int = 0
     """Further terrains, drawn as those of the table, that nobody was rolled out on: the regression chooses their walkers. Only
     for policies that look at terrains."""
@@ -34,6 +37,8 @@ class TargetConfig:
     def __post_init__(self) -> None:
         if self.score not in ("plain", "least", "mean"):
             raise ConfigError(f"score is {self.score!r}; expected plain, least or mean.")
+        if self.bands < 0 or self.bands == 1:
+            raise ConfigError(f"bands is {self.bands}; expected 2 or more, or 0 for none.")
         if self.per_terrain < 1 or self.labelled < 0:
             raise ConfigError(
                 f"Expected per_terrain >= 1 and labelled >= 0, got {self.per_terrain} and {self.labelled}."
@@ -104,7 +109,7 @@ def choose_targets(
     targets = [
         Target(text, best, row[best].tolist())
         for text, row in zip(texts, scores, strict=True)
-        if (best := best_walkers(row, config.per_terrain))
+        if (best := best_walkers(row, config.per_terrain * max(1, config.bands)))
     ]
     if not targets:
         raise ConfigError("No walker of the table moves on any terrain; let evolution run longer.")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "conditioning.policy": ["TerrainPolicy", "TerrainPolicyConfig", "condition"],
+        "conditioning": ["TerrainPolicy", "TerrainPolicyConfig", "condition"],
         "language_model": [
             "MODEL_SIZES",
             "load_language_model",

@@ -1,9 +1,10 @@
 """Policies: any causal language model that is told, in front of the program, which terrain to write for.
 
 With a vocabulary of ``V`` tokens and ``P`` slots a terrain, the id ``V + number * P + slot`` selects one of the ``P`` prefix
-embeddings of a terrain. A sequence is the ``P`` ids of its terrain, then ``<bos> program <eos>``. The input embedding sends ids
-below ``V`` to the ordinary table and ids from ``V`` on to a terrain encoder, which gives embeddings, or, for terrains told as
-text, the ordinary ids to look up instead. The output head covers ``V`` tokens only, so that no sampler, however configured, can
+embeddings of a terrain; where bands of distance are told apart, there is a slot for each behind these, of which a prompt has
+one. A sequence is the ids of its terrain, then ``<bos> program <eos>``. The input embedding (`terrain_words`) sends ids below
+``V`` to the ordinary table and ids from ``V`` on to a terrain encoder, which gives embeddings, or, for terrains told as text,
+the ordinary ids to look up instead. The output head covers ``V`` tokens only, so that no sampler, however configured, can
 write a terrain. Because a terrain is nothing but ids, every trainer, data loader and ``generate`` works without knowing it.
 
 Importing this module registers the classes with ``transformers``; then ``AutoModelForCausalLM.from_pretrained(folder)`` loads a
@@ -13,8 +14,8 @@ policy like any other model, whatever decoder is in it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -22,27 +23,22 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     GenerationMixin,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from elm_rl.errors import ConfigError
-from elm_rl.models.conditioning.encoders import CODES, TERRAIN_ENCODERS, TerrainEncoder
+from elm_rl.models.conditioning.config import DEFAULT_PREFIX_LENGTH, TEXT, TerrainPolicyConfig, check_encoder
+from elm_rl.models.conditioning.encoders import CODES, TerrainEncoder
 from elm_rl.models.conditioning.terrain_book import TerrainBook
 from elm_rl.models.conditioning.terrain_text import TerrainText, spell_pieces, text_length
+from elm_rl.models.conditioning.terrain_words import teach_terrains
 from elm_rl.models.sampling import context_length
 from sodarace_gym.terrains.terrain import Terrain
 
 DEFAULT_TERRAINS = ("LeftWall", "RightWall", "Tunnel")
 """The paper's first set, chosen so that no single walker does well on all of it."""
-
-TEXT = "text"
-"""Name of the encoding of terrains in the model's own words."""
-
-DEFAULT_PREFIX_LENGTH = 4
-"""Slots of a terrain. More slots carry more of the signal at the cost of a few positions."""
 
 CODE_SPREAD = 0.3
 """How far new codes lie from the embedding of ``<bos>``, in standard deviations of the word embeddings. In small trials
@@ -51,101 +47,6 @@ CODE_SPREAD = 0.3
 UNSAMPLEABLE_LOGIT = -1e4
 """Logit of tokens that must not be sampled: their probability is exactly 0 in float32, and unlike minus infinity it
 stays finite when trainers multiply it by that probability to get an entropy, or divide it by a temperature."""
-
-
-class TerrainPolicyConfig(PretrainedConfig):
-    """What a policy is made of.
-
-    Attributes:
-        text_config: The configuration of the decoder, of any causal language model.
-        terrain_encoder: Name of the encoder in `TERRAIN_ENCODERS`.
-        prefix_length: Slots ``P`` of each terrain.
-        terrains: The terrains that codes were learnt for, as `Terrain.to_dict` gives them, by the texts that name them; empty
-            for encoders that look.
-        terrain_words: The token ids that terrains are written with, where they are told as text.
-        unsampleable_token_ids: Tokens that end no program and stand in none (padding, beginning, separator).
-    """
-
-    model_type = "terrain_policy"
-    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - as transformers declares it
-    auto_map: ClassVar[dict[str, str]] = {}  # TRL looks here for code that a model brings along; there is none
-
-    def __init__(
-        self,
-        text_config: PretrainedConfig | dict[str, Any] | None = None,
-        terrain_encoder: str = CODES,
-        prefix_length: int = DEFAULT_PREFIX_LENGTH,
-        terrains: Mapping[str, dict[str, Any]] | None = None,
-        terrain_words: Mapping[str, Sequence[int]] | None = None,
-        unsampleable_token_ids: Sequence[int] = (),
-        **settings: Any,
-    ) -> None:
-        if isinstance(text_config, dict):
-            text_config = AutoConfig.for_model(**text_config)
-        self.text_config = AutoConfig.for_model("llama") if text_config is None else text_config
-        self.terrain_encoder = terrain_encoder
-        self.prefix_length = prefix_length
-        self.terrains = dict(terrains or {})
-        self.terrain_words = dict(terrain_words or {})
-        self.unsampleable_token_ids = list(unsampleable_token_ids)
-        for name in ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings"):
-            settings.setdefault(name, getattr(self.text_config, name, None))
-        super().__init__(**settings)
-
-    @property
-    def vocab_size(self) -> int:
-        """Tokens that a program is written in; ids from here on are terrains."""
-        return int(self.get_text_config().vocab_size)
-
-
-class _TerrainWords:
-    """What an input embedding is besides, once it understands terrains; see `_teach_terrains`."""
-
-    encoder: TerrainEncoder | TerrainText
-    num_embeddings: int
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Embeds ids (batch, length) -> (batch, length, hidden)."""
-        virtual = input >= self.num_embeddings
-        if not bool(virtual.any()):  # every step of generation after the first
-            return self._words(input)
-        slots = self.encoder.shape[0]
-        places = input[virtual] - self.num_embeddings
-        distinct, rows = (places // slots).unique(return_inverse=True)
-        codes = self.encoder(distinct)[rows, places % slots]
-        if isinstance(self.encoder, TerrainText):
-            return self._words(input.index_put((virtual,), codes))
-        words = self._words(input.masked_fill(virtual, 0))
-        return words.index_put((virtual,), codes.to(words.dtype))
-
-    def _words(self, ids: torch.Tensor) -> torch.Tensor:
-        words: torch.Tensor = super().forward(ids)  # type: ignore[misc]
-        return words
-
-
-def _teach_terrains(model: PreTrainedModel, config: TerrainPolicyConfig) -> TerrainBook:
-    """Has a decoder's input embedding send the ids of terrains to an encoder; returns the book of them.
-
-    The embedding gets another class and stays the object that it is: its weight may be tied to the output head, and some
-    decoders scale what it says.
-    """
-    _check_encoder(config.terrain_encoder)
-    known = {text: Terrain.from_dict(terrain) for text, terrain in config.terrains.items()}
-    book = TerrainBook(known, closed=config.terrain_encoder == CODES)
-    words = model.get_input_embeddings()
-    kind = type(words)
-    words.__class__ = type(f"Terrain{kind.__name__}", (_TerrainWords, kind), {})
-    words.encoder = (
-        TerrainText(book, config.terrain_words)
-        if config.terrain_encoder == TEXT
-        else TERRAIN_ENCODERS[config.terrain_encoder](book, config.prefix_length, words.embedding_dim)
-    )
-    return book
-
-
-def _check_encoder(name: str) -> None:
-    if name not in (*TERRAIN_ENCODERS, TEXT):
-        raise ConfigError(f"terrain_encoder is {name!r}, expected one of {', '.join((*TERRAIN_ENCODERS, TEXT))}.")
 
 
 class TerrainPolicy(PreTrainedModel, GenerationMixin):
@@ -161,7 +62,7 @@ class TerrainPolicy(PreTrainedModel, GenerationMixin):
     def __init__(self, config: TerrainPolicyConfig) -> None:
         super().__init__(config)
         self.decoder = AutoModelForCausalLM.from_config(config.text_config)
-        self.book = _teach_terrains(self.decoder, config)
+        self.book = teach_terrains(self.decoder, config)
         self.post_init()
 
     @property
@@ -177,17 +78,19 @@ class TerrainPolicy(PreTrainedModel, GenerationMixin):
         """The decoder's."""
         return self.decoder.get_output_embeddings()
 
-    def prompt_ids(self, terrain: Terrain | str) -> list[int]:
-        """The ``P`` virtual ids that stand for a terrain, in front of ``<bos>``.
+    def prompt_ids(self, terrain: Terrain | str, band: int = 0) -> list[int]:
+        """The virtual ids that stand for a terrain, in front of ``<bos>``.
 
         Args:
             terrain: Any terrain, or a text that names one, as in ``Hills,difficulty=0.5,seed=3``.
+            band: Which walkers are asked for, of a policy that was taught several bands: 0 for the best.
 
         Raises:
             ConfigError: The text names none, or the model has codes for other terrains only.
         """
-        first = self.config.vocab_size + self.book.number(terrain) * self.config.prefix_length
-        return list(range(first, first + self.config.prefix_length))
+        first = self.config.vocab_size + self.book.number(terrain) * self.config.stride
+        behind = first + self.config.prefix_length
+        return [*range(first, behind), *([behind + band] if self.config.bands else [])]
 
     def terrain_of(self, ids: Sequence[int]) -> str:
         """What names the terrain that the first virtual id of a sequence belongs to.
@@ -196,7 +99,7 @@ class TerrainPolicy(PreTrainedModel, GenerationMixin):
             ConfigError: The sequence has no virtual id, or one that no terrain has.
         """
         first = next((int(i) for i in ids if i >= self.config.vocab_size), None)
-        number = -1 if first is None else (first - self.config.vocab_size) // self.config.prefix_length
+        number = -1 if first is None else (first - self.config.vocab_size) // self.config.stride
         if not 0 <= number < len(self.book):
             raise ConfigError(
                 f"Expected a sequence that begins with terrain ids ({self.config.vocab_size} or more), but its first ids are "
@@ -250,7 +153,7 @@ class TerrainValue(PreTrainedModel):
     def __init__(self, config: TerrainPolicyConfig) -> None:
         super().__init__(config)
         model = AutoModelForCausalLM.from_config(config.text_config)
-        self.book = _teach_terrains(model, config)
+        self.book = teach_terrains(model, config)
         self.backbone = model.base_model
         self.score = nn.Linear(self.backbone.get_input_embeddings().embedding_dim, 1)
         self.post_init()
@@ -272,6 +175,7 @@ def condition(
     *,
     encoder: str = CODES,
     prefix_length: int = DEFAULT_PREFIX_LENGTH,
+    bands: int = 0,
     unsampleable: Sequence[int] | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     seed: int = 0,
@@ -287,6 +191,7 @@ def condition(
             encoders take any terrain at any time.
         encoder: Name of the encoder: codes, profile or image; or text, which tells the terrain in the model's own words.
         prefix_length: Slots of each terrain; a text takes as many tokens as it needs.
+        bands: Bands of distance that it is to tell apart; 0 for none.
         unsampleable: Tokens never to be sampled (see `unsampleable_ids`); by default the padding and beginning tokens
             that the model's configuration names.
         tokenizer: The model's, which writes the text.
@@ -300,7 +205,7 @@ def condition(
         raise ConfigError(
             f"Only a plain causal language model can be given a terrain encoder, but got a {type(language_model).__name__}."
         )
-    _check_encoder(encoder)
+    check_encoder(encoder)
     book = TerrainBook()
     for terrain in terrains:
         book.number(terrain)
@@ -308,6 +213,8 @@ def condition(
         raise ConfigError(f"Expected one or more different terrains, but got {list(terrains)}.")
     if prefix_length < 1:
         raise ConfigError(f"prefix_length is {prefix_length}, but a terrain needs at least 1 slot.")
+    if bands < 0 or bands == 1:
+        raise ConfigError(f"bands is {bands}; expected 2 or more, or 0 for none.")
     words = {}
     if encoder == TEXT:
         if tokenizer is None:
@@ -326,6 +233,7 @@ def condition(
         text_config=copy.deepcopy(base),
         terrain_encoder=encoder,
         prefix_length=prefix_length,
+        bands=bands,
         terrains={text: book[number].to_dict() for number, text in enumerate(book.texts)} if encoder == CODES else None,
         terrain_words=words,
         unsampleable_token_ids=sorted(set(unsampleable)),
@@ -334,10 +242,16 @@ def condition(
         torch.manual_seed(seed)
         policy = TerrainPolicy(config)
         policy.decoder.load_state_dict(language_model.state_dict(), strict=False)
+        embedding = policy.get_input_embeddings()
+        table = cast(torch.Tensor, embedding.weight).detach()
+        near = table[base.bos_token_id] if base.bos_token_id is not None else table.mean(0)
+        spread = CODE_SPREAD * float(table.std())
         if isinstance(policy.encoder, TerrainEncoder):
-            table = cast(nn.Embedding, policy.get_input_embeddings()).weight.detach()
-            near = table[base.bos_token_id] if base.bos_token_id is not None else table.mean(0)
-            policy.encoder.start_near(near, CODE_SPREAD * float(table.std()))
+            policy.encoder.start_near(near, spread)
+        if isinstance(embedding.bands, nn.Embedding):
+            nn.init.normal_(embedding.bands.weight, std=spread)
+            with torch.no_grad():
+                embedding.bands.weight.add_(near)
     policy.generation_config = copy.deepcopy(language_model.generation_config)
     policy.to(language_model.device, language_model.dtype)
     for terrain in terrains:

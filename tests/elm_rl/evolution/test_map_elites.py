@@ -275,6 +275,12 @@ def test_operators_work_side_by_side_by_their_shares(tmp_path: Path) -> None:
 # --- phases and refusals ----------------------------------------------------------------------------------------------
 
 
+def test_of_the_default_operators_the_slow_one_makes_a_fixed_part(tmp_path: Path) -> None:
+    assert EvolveConfig(out=tmp_path).fixed_shares() == pytest.approx([0.85, 0.15])
+    assert EvolveConfig(out=tmp_path, shares=(1.0, 1.0)).fixed_shares() == [0.5, 0.5]
+    assert EvolveConfig(out=tmp_path, operators=("gp", "builtin")).fixed_shares() is None
+
+
 def test_second_phase_continues_the_directory_with_other_operators(tmp_path: Path) -> None:
     out = tmp_path / "run"
     evolve(toy_config(out, "gp", iterations=3), ToyOperator(anywhere, "gp"))

@@ -303,13 +303,17 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
 WORDS = train_tokenizer([" ".join(map(str, range(-32, 33)))] * 20, 400, context=512)
 
 
-def told_policy(decoder: str = "llama, tied") -> TerrainPolicy:
+def roomy_model(decoder: str = "llama, tied") -> PreTrainedModel:
     config = copy.deepcopy(DECODERS[decoder])
     config.vocab_size = len(WORDS)
     config.max_position_embeddings = 1024
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config).eval()
+        return AutoModelForCausalLM.from_config(config).eval()
+
+
+def told_policy(decoder: str = "llama, tied") -> TerrainPolicy:
+    model = roomy_model(decoder)
     return condition(model, encoder="text", unsampleable=unsampleable_ids(WORDS), tokenizer=WORDS)
 
 
@@ -319,7 +323,7 @@ def test_a_terrain_as_text_is_read_as_the_text(tmp_path: Path, decoder: str) -> 
     policy = told_policy(decoder)
     wall = _wall(left=False, at=9.0)
     ids = policy.prompt_ids(wall)
-    assert len(ids) == policy.config.prefix_length
+    assert len(ids) == policy.config.prefix_length == policy.config.prompt_length
     assert min(ids) >= len(WORDS)
     (words,) = policy.encoder(torch.tensor([policy.book.number(wall)])).tolist()
     text = WORDS.decode(words)
@@ -359,3 +363,35 @@ def test_a_text_that_does_not_fit_is_refused() -> None:
         condition(language_model(), encoder="text", tokenizer=TOKENIZER)
     with pytest.raises(ConfigError, match="tokenizer"):
         condition(language_model(), encoder="text")
+
+
+# --- bands -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoder", [*TERRAIN_ENCODERS, "text"])
+def test_a_band_is_one_more_embedding_behind_the_terrain(tmp_path: Path, encoder: str) -> None:
+    tokenizer = WORDS if encoder == "text" else TOKENIZER
+    model = roomy_model() if encoder == "text" else language_model()
+    policy = condition(
+        model, encoder=encoder, prefix_length=3, bands=2, unsampleable=unsampleable_ids(tokenizer), tokenizer=tokenizer
+    )
+    best, second = policy.prompt_ids("LeftWall"), policy.prompt_ids("LeftWall", band=1)
+    assert best[:-1] == second[:-1]
+    assert len(best) == policy.config.prompt_length == policy.config.prefix_length + 1
+    other = policy.prompt_ids("Tunnel")
+    assert not {*best, *second} & {*other}
+    assert policy.terrain_of([*second, BOS, 7]) == "LeftWall"
+    words = policy.get_input_embeddings()
+    embedded = words(torch.tensor([second, policy.prompt_ids("Tunnel", band=1)]))
+    assert torch.equal(embedded[0, -1], embedded[1, -1])
+    assert torch.equal(embedded[0, -1], words.bands.weight[1])
+    assert not torch.equal(embedded[0, :-1], embedded[1, :-1])
+    embedded[0, -1].sum().backward()
+    assert bool((words.bands.weight.grad[1] != 0).all())
+    assert not words.bands.weight.grad[0].any()
+    save_language_model(policy, tokenizer, tmp_path / "policy")
+    loaded, _ = load_policy(tmp_path / "policy", list(DEFAULT_TERRAINS))
+    assert torch.equal(logits(loaded, [*second, BOS, 7]), logits(policy, [*second, BOS, 7]))
+    assert not torch.equal(logits(loaded, [*second, BOS, 7]), logits(policy, [*best, BOS, 7]))
+    value = make_value_model(policy)
+    assert value(input_ids=torch.tensor([[*best, BOS, 7]])).shape == (1, len(best) + 2)
