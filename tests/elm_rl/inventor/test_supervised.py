@@ -60,16 +60,16 @@ def test_the_policy_writes_the_best_walkers_of_the_terrain_it_is_asked_for(
 
 
 def test_the_first_band_is_asked_for(crawlers: Path, tmp_path: Path) -> None:
-    run_supervised(config_of(crawlers, tmp_path, terrain_encoder="codes", bands=3, max_steps=300))
+    run_supervised(config_of(crawlers, tmp_path, terrain_encoder="codes", bands=2, max_steps=700))
     table = load_cross_table(crawlers / "table")
     policy, tokenizer = load_policy(tmp_path)
     for row, name in enumerate(TERRAINS):
-        ranked = best_of(table, row, 9)
-        for band in range(3):
+        ranked = best_of(table, row, 6)
+        for band in range(2):
             prompt = [*policy.prompt_ids(name, band), 1]
             ids = sample_completions(policy, tokenizer, [prompt] * 20, max_new_tokens=60)
             programs = [decode_program(tokenizer, completion) for completion in ids]
-            assert sum(program in ranked[3 * band : 3 * band + 3] for program in programs) >= 14
+            assert sum(program in ranked[3 * band : 3 * band + 3] for program in programs) >= 13
     with pytest.raises(ConfigError, match="bands is 1"):
         config_of(crawlers, tmp_path, bands=1)
 
