@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from elm_rl.corpus.drawn_terrains import DrawnTerrains
+from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError
 from elm_rl.inventor.policy_run import PolicyResult, PolicyRun, finished_result
 from elm_rl.inventor.policy_watch import PolicyWatch, WatchSettings, draw_texts, known_terrains
@@ -26,7 +27,7 @@ from elm_rl.runs.processes import done_once
 from sodarace_gym.evaluation import Evaluator
 
 # A run directory may move, and neither of the others changes what is learnt.
-_NOT_COMPARED = ("start", "out", "n_jobs", "progress")
+_NOT_COMPARED = ("start", "out", "known", "n_jobs", "progress")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,11 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
     """Tokens at which a program is cut, and counts as none."""
     robustness: int = 2
     """Copies of each walker, with joints off by thousandths, that are rolled out too; the least distance counts."""
+    known: tuple[Path, ...] = ()
+    """Folders of cross tables and corpora with what the policy was shown; see novelty."""
+    novelty: float = 0.0
+    """What part of its reward a program does not get whose walker is known: 0 to 1. The policy then learns from those of its
+    walkers that are new."""
     duration: float = 10.0
     """Simulated seconds a walker is scored for."""
     seed: int = 0
@@ -71,6 +77,12 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
         ):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
+        if not 0 <= self.novelty <= 1:
+            raise ConfigError(f"novelty is {self.novelty}; expected a part from 0 to 1.")
+        if (self.novelty > 0) != bool(self.known):
+            raise ConfigError(
+                "novelty needs known, which says what walkers the policy was shown, and known needs novelty."
+            )
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
 
@@ -166,7 +178,8 @@ def run_policy_stage(
         ElmError: A folder is missing or damaged, settings and policy do not fit, the disk is full, another process writes to
             ``out``, or that holds a run with other settings.
     """
-    settings = config.compared() | {"start_weights": weights_digest(config.start)}
+    known = known_designs(config.known)
+    settings = config.compared() | {"start_weights": weights_digest(config.start), "known_walkers": len(known)}
 
     def work() -> PolicyResult:
         policy, tokenizer = load_policy(config.start)
@@ -196,7 +209,8 @@ def run_policy_stage(
                 progress=config.progress,
             ) as run:
                 if run.stopped is None:
-                    train(Attempts(config, policy, tokenizer, RankReward(evaluator, config.robustness), run), steps)
+                    reward = RankReward(evaluator, config.robustness, known, config.novelty)
+                    train(Attempts(config, policy, tokenizer, reward, run), steps)
                 return run.finish(file)
 
     return done_once(config.out, lambda: finished_result(config.out, file, settings), work)

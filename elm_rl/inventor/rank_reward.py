@@ -1,13 +1,14 @@
 """The environment as a reward: programs are rolled out on the terrains they were written for, and ranked among their siblings.
 
 What counts is the least distance of a walker and its perturbed copies, so that luck earns nothing. Distances on different
-terrains differ by an order of magnitude: a policy that sees walker units neglects the hard ones. Ranks within a terrain know no
-units, and their mean is zero on every terrain, which is the baseline that a policy gradient wants.
+terrains differ by an order of magnitude: a policy that sees walker units neglects the hard ones. Ranks within a terrain know
+no units, and their mean is zero on every terrain, which is the baseline that a policy gradient wants. A policy that is to
+invent, and not only to remember, earns less for walkers that it was shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +33,14 @@ class RewardedPrograms:
         scores: Least distances in walker units, `NO_WALKER` where there is no walker, float64 (programs,).
         valid: Share of the programs that made a walker.
         designs: Share of different walkers among the programs of a terrain, mean over the terrains.
+        known: Share of the programs whose walker is known; 0 where none are.
     """
 
     rewards: NDArray[np.float64]
     scores: NDArray[np.float64]
     valid: float
     designs: float
+    known: float
 
     def figures(self) -> dict[str, float]:
         """What is logged of it; what is no walker counts 0 in the mean distance."""
@@ -46,6 +49,7 @@ class RewardedPrograms:
             "best": float(self.scores.max(initial=0.0)),
             "valid": self.valid,
             "designs": self.designs,
+            "known": self.known,
         }
 
 
@@ -55,15 +59,21 @@ class RankReward:
     Args:
         evaluator: Rolls out.
         robustness: Perturbed copies of each walker.
+        known: Walkers that the policy was shown, by their digests.
+        novelty: What part of a reward above 0 these do not get.
 
     Attributes:
         last: The batch scored last, or None before the first.
         evaluations: Programs rolled out so far.
     """
 
-    def __init__(self, evaluator: Evaluator, robustness: int) -> None:
+    def __init__(
+        self, evaluator: Evaluator, robustness: int, known: Collection[bytes] = frozenset(), novelty: float = 0.0
+    ) -> None:
         self._evaluator = evaluator
         self._robustness = robustness
+        self._known = frozenset(known)
+        self._novelty = novelty
         self.last: RewardedPrograms | None = None
         self.evaluations = 0
 
@@ -94,9 +104,12 @@ class RankReward:
             rows = [row for row, name in enumerate(terrains) if name == text]
             walkers = [designs[row] for row in rows]
             rewards[rows] = rank_advantages(scores[rows], walkers)
+            remembered = np.array([walker in self._known for walker in walkers]) & (rewards[rows] > 0)
+            rewards[rows] *= 1.0 - self._novelty * remembered
             shares.append(len({walker for walker in walkers if walker is not None}) / len(rows))
         valid = float(np.mean([each.valid for each in found])) if found else 0.0
-        self.last = RewardedPrograms(rewards, scores, valid, float(np.mean(shares)) if shares else 0.0)
+        met = float(np.mean([design in self._known for design in designs])) if designs else 0.0
+        self.last = RewardedPrograms(rewards, scores, valid, float(np.mean(shares)) if shares else 0.0, met)
         return self.last
 
 

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.inventor import rank_gradient
 from elm_rl.inventor.policy_update import PolicyUpdate, UpdateSettings, WrittenPrograms
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
-from elm_rl.inventor.rank_reward import rank_advantages
+from elm_rl.inventor.rank_reward import RankReward, rank_advantages
 from elm_rl.models.language_model import load_policy, make_model
 from elm_rl.models.tokenizer import train_tokenizer
-from tests.elm_rl.inventor.crawlers import make_start
+from sodarace_gym.evaluation import Evaluator
+from tests.elm_rl.inventor.crawlers import PROGRAMS, make_start
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,32 @@ def test_a_policy_gets_better_and_the_best_one_is_kept(start: Path, tmp_path: Pa
     assert not (tmp_path / "checkpoint.pt").exists()
     policy, _ = load_policy(tmp_path, ["LeftWall", "RightWall"])
     assert policy.prompt_ids("RightWall")
+
+
+def test_what_was_shown_earns_less(start: Path, tmp_path: Path) -> None:
+    table = start.parent / "table"
+    shown = known_designs((table,))
+    assert len(shown) == 18
+    with Evaluator(n_jobs=1, duration=3.0) as evaluator:
+        new = PROGRAMS[0].replace("4, 0", "4.5, 0")
+        batch = [PROGRAMS[0], new, PROGRAMS[5], "no program"]
+        plain = RankReward(evaluator, 0).score(batch, ["Flat"] * 4)
+        half = RankReward(evaluator, 0, shown, 0.5).score(batch, ["Flat"] * 4)
+        none = RankReward(evaluator, 0, shown, 1.0).score(batch, ["Flat"] * 4)
+    assert (plain.known, half.known) == (0.0, 0.5)
+    for row in (0, 2):
+        reward = plain.rewards[row]
+        assert half.rewards[row] == pytest.approx(reward * (0.5 if reward > 0 else 1.0))
+        assert none.rewards[row] == min(reward, 0.0)
+    assert half.rewards[1] == none.rewards[1] == plain.rewards[1]
+    assert half.rewards[3] == plain.rewards[3] == -1.0
+    run_rank_gradient(config_of(start, tmp_path / "run", updates=2, known=(table,), novelty=0.8))
+    assert all(0.0 < line["known"] <= 1.0 for line in lines_of(tmp_path / "run") if "known" in line)
+    with pytest.raises(ConfigError, match="novelty needs known"):
+        config_of(start, tmp_path, novelty=0.5)
+    with pytest.raises(ElmError, match="holds neither a cross table nor a corpus"):
+        run_rank_gradient(config_of(start, tmp_path / "other", known=(tmp_path / "nothing",), novelty=0.5))
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_stopped_run_ends_as_one_that_was_not(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
