@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import paper_sets, zero_shot
+from benchmarks import paper_sets, zero_shot, zero_shot_variants
 from elm_rl.judging.terrain_scores import TerrainScore
 
 
@@ -68,6 +69,36 @@ def test_groups_of_terrains_are_told_apart_and_seeds_averaged() -> None:
     assert "| ppo | 30.0 | 70.0 | 43.3 | 86.7 | 36.7 / 50.0 |" in text
     assert "| ppo | best single walker | +15.0 [+15.0, +15.0] | +40.0 [+40.0, +40.0] |" in text
     assert "| ppo | 50% (+2.0) | 100% (+2.0) | 67% (+2.0) | 90 | 50 | 10 |" in text
+
+
+def test_variants_are_paired_with_the_base() -> None:
+    count = sum(map(len, zero_shot.test_terrains().values()))
+
+    def outcome(one: float, better_on: int) -> dict[str, object]:
+        swapped = [1.0] * better_on + [-1.0] * (count - better_on)
+        return {
+            "parameters": 1_000_000, "one": [one] * count, "best": [2 * one] * count, "swapped": swapped, "valid": 0.9,
+            "copies": 0.25, "novel": float("nan") if one == 20 else 7.0,
+        }  # fmt: skip
+
+    found = {
+        "base": [outcome(20, count), outcome(30, count)],
+        "text": [outcome(40, count // 2), outcome(20, count // 2)],
+    }
+    study = zero_shot_variants.Study(Path("study"), Path("out"), 60.0, 1)
+    text = zero_shot_variants.page(found, study)
+    assert (
+        "| base | 1,000,000 | 25.0 | 25.0 | 25.0 | 25.0 | 20.0 / 30.0 | 50.0 |  | 100 [100, 100] | 90 | 25 | 7.0 |"
+        in text
+    )
+    assert "| 40.0 / 20.0 | 60.0 | +5.0 [+5.0, +5.0] | 50 [50, 50] |" in text
+
+
+def test_variants_differ_from_the_base_in_one_thing() -> None:
+    base = asdict(zero_shot_variants.BASE)
+    for name, variant in zero_shot_variants.VARIANTS.items():
+        changed = [key for key, value in asdict(variant).items() if value != base[key]]
+        assert len(changed) == {"base": 0, "as rolled out": 2}.get(name, 1)
 
 
 @pytest.mark.parametrize("group", ["seen", "harder", "unseen"])

@@ -1,0 +1,220 @@
+"""What a policy for unseen terrains is made of: encoder, size, number of train terrains, of walkers, of labels.
+
+Usage: ``python -m benchmarks.zero_shot_variants --study runs/zero_shot --out runs/zero_shot_variants [--variants NAME ...]
+[--seeds 3] [--seconds 300] [--start FOLDER] [--write]``. Stopped at any moment, the same command goes on.
+
+It starts from what `benchmarks.zero_shot` has prepared. Every variant changes one thing of the supervised start, trains for as
+many seconds, and is judged on the same terrains of the test split; nothing is learnt from own attempts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.tables import format_interval, markdown_table, publish
+from benchmarks.zero_shot import ROBUSTNESS, SAMPLES, row_of, test_terrains
+from elm_rl.corpus.cross_table import TABLE_FILE, CrossTableConfig, load_cross_table, run_cross_table
+from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
+from elm_rl.judging.comparison import known_of, sample_conditioned
+from elm_rl.judging.terrain_scores import Known, paired_difference
+from elm_rl.models.language_model import load_policy
+from elm_rl.models.pretraining import PretrainConfig, run_pretrain
+from elm_rl.runs.run_directory import read_json, write_json
+from sodarace_gym.evaluation import Evaluator
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the first one.
+
+    Attributes:
+        encoder: How the terrain is told.
+        size: Size of the language model; None for the study's own.
+        start: A pretrained model that learns the corpus in its place.
+        terrains: Train terrains of the table; None for all.
+        walkers: Walkers of the table; None for all.
+        labelled: Further terrains that the regression labels.
+        smoothed: Whether targets are what the regression expects, or what was rolled out.
+        per_terrain: Walkers learnt for each terrain.
+    """
+
+    encoder: str = "profile"
+    size: str | None = None
+    start: str | None = None
+    terrains: int | None = None
+    walkers: int | None = None
+    labelled: int = 480
+    smoothed: bool = True
+    per_terrain: int = 8
+
+
+BASE = Variant()
+VARIANTS: dict[str, Variant] = {
+    "base": BASE,
+    "image": replace(BASE, encoder="image"),
+    "text": replace(BASE, encoder="text"),
+    "0.1M": replace(BASE, size="0.1M"),
+    "5M": replace(BASE, size="5M"),
+    "10 terrains": replace(BASE, terrains=10),
+    "40 terrains": replace(BASE, terrains=40),
+    "100 walkers": replace(BASE, walkers=100),
+    "400 walkers": replace(BASE, walkers=400),
+    "as rolled out": replace(BASE, smoothed=False, labelled=0),
+    "no labels": replace(BASE, labelled=0),
+    "2,000 labels": replace(BASE, labelled=2000),
+    "24 a terrain": replace(BASE, per_terrain=24),
+}
+
+
+class Study(NamedTuple):
+    """What the variants share.
+
+    Attributes:
+        folder: What `benchmarks.zero_shot` has prepared.
+        out: Folder of this study.
+        seconds: Training of each supervised start, and of each further language model.
+        n_jobs: Threads that evaluate.
+    """
+
+    folder: Path
+    out: Path
+    seconds: float
+    n_jobs: int
+
+
+def language_model(study: Study, variant: Variant) -> Path:
+    """The model that a variant starts from."""
+    if variant.size is None and variant.start is None:
+        return study.folder / "language_model"
+    name = variant.size or Path(str(variant.start)).name
+    settings: dict[str, Any] = (
+        {"size": variant.size} if variant.size else {"start": variant.start, "learning_rate": 3e-4}
+    )
+    run_pretrain(
+        PretrainConfig(
+            corpus=study.folder / "corpus", out=study.out / "models" / name, batch_size=8, max_seconds=2 * study.seconds,
+            **{"learning_rate": 4e-3, **settings},
+        )
+    )  # fmt: skip
+    return study.out / "models" / name
+
+
+def cross_table(study: Study, variant: Variant) -> Path:
+    """The table that a variant learns from: the study's, or a smaller one made in the same way."""
+    if variant.terrains is None and variant.walkers is None:
+        return study.folder / "cross_table"
+    made = CrossTableConfig(**read_json(study.folder / "cross_table" / TABLE_FILE)["config"])
+    folder = study.out / "tables" / f"{variant.terrains or 'all'}_{variant.walkers or 'all'}"
+    run_cross_table(
+        replace(
+            made, out=folder, n_jobs=study.n_jobs, draws=variant.terrains or made.draws,
+            walkers=variant.walkers or made.walkers, robustness=ROBUSTNESS,
+        )
+    )  # fmt: skip
+    return folder
+
+
+def measured(
+    study: Study, name: str, variant: Variant, seed: int, evaluator: Evaluator, known: Known
+) -> dict[str, Any]:
+    """What a variant and a seed came to, kept in a file once it is there."""
+    folder = study.out / name.replace(" ", "_").replace(",", "") / str(seed)
+    file = folder / "judged.json"
+    if file.exists():
+        found: dict[str, Any] = read_json(file)
+        return found
+    encoder: Any = variant.encoder
+    run_supervised(
+        SupervisedConfig(
+            cross_table=cross_table(study, variant), language_model=language_model(study, variant), out=folder / "policy",
+            terrain_encoder=encoder, smoothed=variant.smoothed, labelled=variant.labelled, per_terrain=variant.per_terrain,
+            max_seconds=study.seconds, max_epochs=1e9, seed=seed,
+        )
+    )  # fmt: skip
+    policy, tokenizer = load_policy(folder / "policy")
+    texts = [text for group in test_terrains().values() for text in group]
+    written = sample_conditioned(policy, tokenizer, texts, SAMPLES, 256, seed=1000 + seed)
+    row = row_of(written, evaluator, known, sampled=True)
+    found = {
+        "parameters": sum(parameter.numel() for parameter in policy.parameters()),
+        "one": row.one.tolist(),
+        "best": row.best.tolist(),
+        "swapped": row.swapped.tolist(),
+        **{name: float(np.nanmean([getattr(s, name) for s in row.scores])) for name in ("valid", "copies", "novel")},
+    }
+    write_json(file, found)
+    return found
+
+
+def page(found: Mapping[str, Sequence[Mapping[str, Any]]], study: Study) -> str:
+    """The table and remarks."""
+    groups = test_terrains()
+    base = np.mean([each["one"] for each in found["base"]], axis=0) if "base" in found else None
+    places: dict[str, slice] = {}
+    begin = 0
+    for name, texts in groups.items():
+        places[name] = slice(begin, begin + len(texts))
+        begin += len(texts)
+    places["all"] = slice(0, begin)
+    rows = []
+    for name, outcomes in found.items():
+        one = np.array([each["one"] for each in outcomes])
+        row: list[object] = [name, f"{outcomes[0]['parameters']:,}"]
+        row += [f"{one[:, place].mean():.1f}" for place in places.values()]
+        row.append(" / ".join(f"{each.mean():.1f}" for each in one))
+        row.append(f"{np.mean([each['best'] for each in outcomes]):.1f}")
+        if base is None or name == "base":
+            row.append("")
+        else:
+            difference, low, high = paired_difference(one.mean(axis=0).tolist(), base.tolist())
+            row.append(f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]")
+        row.append(format_interval([100 * np.mean(np.array(each["swapped"]) > 0) for each in outcomes], 0))
+        row += [f"{100 * np.mean([each[figure] for each in outcomes]):.0f}" for figure in ("valid", "copies")]
+        row.append(f"{np.nanmean([each['novel'] for each in outcomes]):.1f}")
+        rows.append(row)
+    return (
+        f"{study.seconds:g} seconds of training each (a language model of another size twice as many, beforehand); "
+        f"{len(next(iter(found.values())))} seeds, with the same table. Mean least distance of {SAMPLES} samples a terrain at "
+        "temperature 1, as in [zero_shot](zero_shot.md); the difference from base is paired by terrain, with a 95% interval; "
+        "own beats other: on how many terrains the samples asked for it do better there than those asked for another one.\n\n"
+        + markdown_table(
+            ["variant", "parameters", *places, "all, by seed", f"best of {SAMPLES}", "less base", "own beats other, %",
+             "valid %", "copies %", "mean of the rest"],
+            rows,
+        )
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Trains, judges, prints and, if asked, writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, required=True, help="what benchmarks.zero_shot has written")
+    parser.add_argument("--out", type=Path, required=True, help="folder of everything, which is gone on with")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), help="which of them")
+    parser.add_argument("--start", help="folder or GGUF file of a pretrained model, for one more variant")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=300.0, help="training of each supervised start")
+    parser.add_argument("--n-jobs", type=int, default=-1, help="threads that evaluate")
+    parser.add_argument("--write", action="store_true", help="write the result to benchmarks/results")
+    given = parser.parse_args()
+    study = Study(given.study, given.out, given.seconds, given.n_jobs)
+    variants = {name: VARIANTS[name] for name in given.variants}
+    if given.start is not None:
+        variants[Path(given.start).name] = replace(BASE, start=given.start)
+    known = known_of(given.study / "corpus", load_cross_table(given.study / "cross_table"))
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
+    with Evaluator(n_jobs=given.n_jobs) as evaluator:
+        for seed in range(given.seeds):
+            for name, variant in variants.items():
+                found[name].append(measured(study, name, variant, seed, evaluator, known))
+    publish("zero_shot_variants", "What does a policy for unseen terrains need?", page(found, study), given.write)
+
+
+if __name__ == "__main__":
+    main()
