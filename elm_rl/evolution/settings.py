@@ -25,7 +25,7 @@ MAY_CHANGE = (
 
 DEFAULT_OPERATORS = ("gp,tries=4", "builtin")
 """What mutates where nothing else is said; builtin makes four tries by itself."""
-DEFAULT_SHARES = (0.85, 0.15)
+DEFAULT_SHARES = (0.9, 0.1)
 """Their shares. A child of builtin brings about as much as one of gp and takes six times as long; a bandit would have it make
 half of the children."""
 
@@ -72,7 +72,7 @@ class EvolveConfig(DrawnTerrains):
     """Training steps of each round."""
     shares: tuple[float, ...] = ()
     """Fixed share of the children that each operator makes. Left out, a bandit chooses by what they bring; but of the default
-    operators builtin makes 15%, as it is slow."""
+    operators builtin makes 10%, as it is slow."""
     bandit: Literal["evaluation", "second", "cost"] = "evaluation"
     """What the bandit counts the operators' gain in QD score by: evaluations, seconds of generation and evaluation (such a run
     depends on the machine) or money."""

@@ -276,7 +276,7 @@ def test_operators_work_side_by_side_by_their_shares(tmp_path: Path) -> None:
 
 
 def test_of_the_default_operators_the_slow_one_makes_a_fixed_part(tmp_path: Path) -> None:
-    assert EvolveConfig(out=tmp_path).fixed_shares() == pytest.approx([0.85, 0.15])
+    assert EvolveConfig(out=tmp_path).fixed_shares() == pytest.approx([0.9, 0.1])
     assert EvolveConfig(out=tmp_path, shares=(1.0, 1.0)).fixed_shares() == [0.5, 0.5]
     assert EvolveConfig(out=tmp_path, operators=("gp", "builtin")).fixed_shares() is None
 
