@@ -26,7 +26,7 @@ BATCH = 256
 
 
 class Mix(NamedTuple):
-    """Operators that share a run, and how often the run trains one of its own."""
+    """Operators that share a run, and how often the run trains one of its own, which the bandit then asks too."""
 
     operators: tuple[str, ...]
     rounds: int = 0
@@ -38,9 +38,10 @@ MIXES: dict[str, Mix] = {
     "gp-tries": Mix(("gp,tries=4",)),
     "builtin": Mix(("builtin",)),
     "default": Mix(DEFAULT_OPERATORS),
-    **{f"rounds-{rounds}": Mix(DEFAULT_OPERATORS, rounds) for rounds in (1, 2, 3)},
+    "bandit": Mix(("gp,tries=4", "builtin")),
+    **{f"rounds-{rounds}": Mix(("gp,tries=4", "builtin"), rounds) for rounds in (1, 2, 3)},
 }
-"""The mixes compared, by name; default is what ``elm-rl evolve`` uses without flags, which is also zero rounds."""
+"""The mixes compared, by name; default is what ``elm-rl evolve`` uses without flags, bandit is also zero rounds."""
 ALL = "all four"
 COUNTS = ("applied", "valid", "new", "admitted")
 
@@ -61,6 +62,7 @@ def evolve(out: Path, mix: Mix, evaluations: int, seed: int, n_jobs: int, batch_
             out=out,
             operators=mix.operators,
             rounds=mix.rounds,
+            round_share=0.0,
             iterations=iterations,
             batch_size=batch_size,
             max_evaluations=evaluations,

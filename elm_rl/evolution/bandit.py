@@ -14,6 +14,25 @@ SHARPNESS = 2.0
 _SMALL = 1e-9  # of what was spent; less would only make a rate that no float holds
 
 
+def divide(fixed: Sequence[float | None], chosen: Sequence[float]) -> list[float]:
+    """The shares of operators some of which have fixed ones.
+
+    Args:
+        fixed: Part of all children of each operator; None where a bandit chooses.
+        chosen: What a bandit gives each; the operators without a fixed part share what is left in these proportions.
+
+    Returns:
+        Shares that sum to 1.
+    """
+    if all(part is None for part in fixed):
+        return list(chosen)
+    left = 1.0 - sum(part for part in fixed if part is not None)
+    free = sum(share for part, share in zip(fixed, chosen, strict=True) if part is None)
+    shares = [left * share / free if part is None else part for part, share in zip(fixed, chosen, strict=True)]
+    total = sum(shares)
+    return [share / total for share in shares]
+
+
 class Bandit:
     """Shares of the operators by their rates: gain in QD score for each evaluation, second or unit of money.
 

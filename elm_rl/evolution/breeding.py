@@ -20,6 +20,7 @@ from types import TracebackType
 import numpy as np
 
 from elm_rl.errors import ElmError
+from elm_rl.evolution.bandit import divide
 from elm_rl.evolution.pending import Plan, Request
 from elm_rl.evolution.screening import Birth, Screening
 from elm_rl.evolution.settings import EvolveConfig
@@ -59,7 +60,7 @@ class Breeding:
         self._config = config
         self._seed = config.seed
         self._batch_size = config.batch_size
-        self._shares = config.fixed_shares()
+        self._fixed = config.fixed_shares()
         self._arrivals = arrivals
         served = [name for name, each in self._operators.items() if each.concurrency and not each.ahead]
         # Where nothing else is there to do, an iteration may as well wait.
@@ -105,7 +106,7 @@ class Breeding:
         archives = [name for name, ground in self._state.maps.terrains.items() if ground == terrain]
         # The batch need not divide by the number of archives: the next iteration begins where this one stopped.
         first = (iteration - 1) * self._batch_size
-        shares = self._shares or self._state.bandit.shares()
+        shares = divide(self._fixed, self._state.bandit.shares())
         chosen = generator(self._seed, iteration, "operators").choice(len(names), size=self._batch_size, p=shares)
         plan = Plan(
             iteration,

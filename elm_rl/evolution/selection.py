@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from elm_rl.evolution.bandit import divide
 from elm_rl.evolution.children_log import child_line
 from elm_rl.evolution.planting import archive_name, objective
 from elm_rl.evolution.screening import Birth
@@ -99,7 +100,7 @@ def select(
         "operators": {
             name: {key: value for key, value in count.items() if key != "seconds"} for name, count in counts.items()
         },
-        "shares": dict(zip(counts, config.fixed_shares() or state.bandit.shares(), strict=True)),
+        "shares": dict(zip(counts, divide(config.fixed_shares(), state.bandit.shares()), strict=True)),
         "errors": dict(sorted(errors.items())),
     }
 

@@ -23,11 +23,9 @@ MAY_CHANGE = (
     "max_evaluations", "max_seconds", "target_qd", "target_best",
 )  # fmt: skip
 
-DEFAULT_OPERATORS = ("gp,tries=4", "builtin")
-"""What mutates where nothing else is said; builtin makes four tries by itself."""
-DEFAULT_SHARES = (0.9, 0.1)
-"""Their shares. A child of builtin brings about as much as one of gp and takes six times as long; a bandit would have it make
-half of the children."""
+DEFAULT_OPERATORS = ("gp,tries=4", "builtin,share=0.05")
+"""What mutates where nothing else is said; builtin makes four tries by itself. A child of it brings about as much as one of
+gp and takes six times as long: a bandit would have it make half of the children."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +68,11 @@ class EvolveConfig(DrawnTerrains):
     """What each round's training begins from: builtin, the folder of another model of line edits, or scratch."""
     round_steps: int = 1000
     """Training steps of each round."""
+    round_share: float = 0.05
+    """Part of all children that the model of a round makes; 0 has the bandit choose."""
     shares: tuple[float, ...] = ()
-    """Fixed share of the children that each operator makes. Left out, a bandit chooses by what they bring; but of the default
-    operators builtin makes 10%, as it is slow."""
+    """Fixed share of the children that each operator makes. Left out, a bandit chooses by what they bring, but for operators
+    that have a share of their own, as in builtin,share=0.05."""
     bandit: Literal["evaluation", "second", "cost"] = "evaluation"
     """What the bandit counts the operators' gain in QD score by: evaluations, seconds of generation and evaluation (such a run
     depends on the machine) or money."""
@@ -136,12 +136,7 @@ class EvolveConfig(DrawnTerrains):
         for name, known in (("maps", ("seed", "terrain")), ("bandit", ("evaluation", "second", "cost"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}.")
-        count = len(read_specs(self.operators))
-        if self.shares and (len(self.shares) != count or not all(0 < s < 1e9 for s in self.shares)):
-            raise ConfigError(
-                f"shares is {list(self.shares)}; expected one number above 0 for each of the {count} operators, or none to "
-                "have a bandit choose."
-            )
+        self._check_shares()
         for text in self.seeds:
             seed_name(text)
         self.made_terrains()
@@ -162,10 +157,32 @@ class EvolveConfig(DrawnTerrains):
             named[draw.text] = draw.terrain()
         return named
 
-    def fixed_shares(self) -> list[float] | None:
-        """One share an operator, summing to 1; None when a bandit chooses."""
-        given = self.shares or (DEFAULT_SHARES if self.operators == DEFAULT_OPERATORS else ())
-        if not given:
-            return None
-        shares = np.array(given, dtype=np.float64)
-        return [float(share) for share in shares / shares.sum()]
+    def fixed_shares(self) -> list[float | None]:
+        """The part of all children that each operator makes; None where a bandit chooses."""
+        if not self.shares:
+            return [spec.share for spec in read_specs(self.operators)]
+        total = sum(self.shares)
+        return [share / total for share in self.shares]
+
+    def _check_shares(self) -> None:
+        specs = read_specs(self.operators)
+        if self.shares and (len(self.shares) != len(specs) or not all(0 < s < 1e9 for s in self.shares)):
+            raise ConfigError(
+                f"shares is {list(self.shares)}; expected one number above 0 for each of the {len(specs)} operators, or none "
+                "to have a bandit choose."
+            )
+        own = [spec.share for spec in specs if spec.share is not None]
+        if self.shares and own:
+            raise ConfigError("Shares are given twice, by shares and behind operators; leave out one.")
+        if self.shares and self.rounds:
+            raise ConfigError(
+                "With rounds there is one more operator; give shares behind operators, as in gp,share=0.8."
+            )
+        if not 0 <= self.round_share < 1:
+            raise ConfigError(f"round_share is {self.round_share}; expected a part from 0 to 1.")
+        taken = sum(own) + (self.round_share if self.rounds else 0.0)
+        if taken > 1 or (taken == 1 and len(own) < len(specs)):
+            raise ConfigError(
+                f"The operators' own shares come to {taken:g} of all children; expected less than 1 where a bandit is to "
+                "divide what is left, and not more than 1 in any case."
+            )

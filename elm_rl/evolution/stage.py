@@ -76,7 +76,8 @@ def _part(config: EvolveConfig, number: int) -> EvolveConfig:
     """The settings of one part of the run: until when, and with which operators."""
     operators = list(config.operators)
     if number > 0:
-        trained = f"edits:{round_folder(config.out, number)},name=round-{number}"
+        share = f",share={config.round_share}" if config.round_share else ""
+        trained = f"edits:{round_folder(config.out, number)},name=round-{number}{share}"
         operators.append(trained)
     return replace(config, operators=tuple(operators), iterations=last_iterations(config)[number])
 

@@ -53,7 +53,12 @@ def explained(kind: str) -> str:
     for name, default, meaning in settings(kind):
         wrapped = textwrap.wrap(meaning, 96, initial_indent="      ", subsequent_indent="      ")
         lines += [f"  {name}={default}", *wrapped]
-    lines += ["  name=TEXT", "      Name in logs and tables; by default made of kind and source."]
+    lines += [
+        "  name=TEXT",
+        "      Name in logs and tables; by default made of kind and source.",
+        "  share=none",
+        "      Part of all children that it makes, as in 0.1; without, a bandit chooses.",
+    ]
     if kind != "api":
         found = KINDS[kind]
         tries = getattr(importlib.import_module(found.module), found.operator).tries

@@ -125,6 +125,7 @@ class OperatorSpec:
         name: Its name in logs and tables.
         options: What else was given, as text or, from a file, as values.
         tries: Children of a parent of which one is evaluated; None for the operator's own number.
+        share: Part of all children that it makes; None where a bandit is to choose.
     """
 
     kind: str
@@ -132,6 +133,7 @@ class OperatorSpec:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     tries: int | None = None
+    share: float | None = None
 
     def with_source_below(self, folder: Path) -> str | None:
         """The source as seen from a folder where it is a path, so that both may be moved together."""
@@ -277,7 +279,15 @@ def _spec(kind: str, source: str | None, options: dict[str, Any], text: str) -> 
             raise ConfigError(
                 f"operators has {text!r}; a server is asked for one child of a parent, so leave out tries."
             )
-    return OperatorSpec(kind, source, name, options, tries)
+    share = options.pop("share", None)
+    if share is not None:
+        try:
+            share = float(share)
+        except (TypeError, ValueError):
+            share = 0.0
+        if not 0 < share <= 1:
+            raise ConfigError(f"operators has {text!r}; expected share to be a part from 0 to 1 of all children.")
+    return OperatorSpec(kind, source, name, options, tries, share)
 
 
 def _known() -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.evolution.bandit import divide
 from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution
 from elm_rl.evolution.maps import rebuild_archives
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
@@ -275,10 +276,23 @@ def test_operators_work_side_by_side_by_their_shares(tmp_path: Path) -> None:
 # --- phases and refusals ----------------------------------------------------------------------------------------------
 
 
-def test_of_the_default_operators_the_slow_one_makes_a_fixed_part(tmp_path: Path) -> None:
-    assert EvolveConfig(out=tmp_path).fixed_shares() == pytest.approx([0.9, 0.1])
-    assert EvolveConfig(out=tmp_path, shares=(1.0, 1.0)).fixed_shares() == [0.5, 0.5]
-    assert EvolveConfig(out=tmp_path, operators=("gp", "builtin")).fixed_shares() is None
+def test_an_operator_may_have_a_share_of_its_own(tmp_path: Path) -> None:
+    assert EvolveConfig(out=tmp_path).fixed_shares() == [None, 0.05]
+    assert EvolveConfig(out=tmp_path, operators=("gp", "builtin"), shares=(1.0, 1.0)).fixed_shares() == [0.5, 0.5]
+    assert divide([None, 0.1], [0.3, 0.7]) == pytest.approx([0.9, 0.1])
+    assert divide([None, 0.2, None], [0.3, 0.6, 0.1]) == pytest.approx([0.6, 0.2, 0.2])
+    assert divide([None, None], [0.3, 0.7]) == [0.3, 0.7]
+    assert divide([0.2, 0.2], [0.3, 0.7]) == [0.5, 0.5]
+    for wrong, message in (
+        ({"operators": ("gp", "builtin,share=0.1"), "shares": (1.0, 1.0)}, "given twice"),
+        ({"operators": ("gp", "builtin,share=1")}, "come to 1 of all"),
+        ({"operators": ("gp", "builtin"), "rounds": 1, "shares": (1.0, 1.0)}, "one more operator"),
+        ({"operators": ("gp", "builtin,share=0.95"), "rounds": 1}, "come to 1 of all"),
+        ({"operators": ("gp", "builtin,share=2")}, "expected share to be"),
+        ({"round_share": 1.0}, "round_share is 1.0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            EvolveConfig(out=tmp_path, **wrong)  # type: ignore[arg-type]
 
 
 def test_second_phase_continues_the_directory_with_other_operators(tmp_path: Path) -> None:
