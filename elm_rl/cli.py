@@ -139,6 +139,13 @@ STAGES: dict[str, Stage] = {
         "Draws the pictures of a pipeline run and writes its report.md anew.",
         "elm-rl report --run runs/demo",
     ),
+    "ledger": Stage(
+        "elm_rl.report.ledger",
+        "LedgerConfig",
+        "run_ledger",
+        "Prints what all stages in a folder have cost: evaluations, seconds and tokens.",
+        "elm-rl ledger runs/demo",
+    ),
     "pipeline": Stage(
         "elm_rl.pipeline",
         "PipelineConfig",

@@ -44,7 +44,7 @@ def test_help_of_a_stage_teaches_with_an_example(capsys, stage):
 def test_examples_use_flags_that_exist(capsys, stage):
     _, out, _ = run(capsys, stage, "--help")
     flags = [word for word in STAGES[stage].example.split() if word.startswith("--")]
-    assert flags or stage in ("operators", "lineage", "corpus stats")  # what these take has no flag
+    assert flags or stage in ("operators", "lineage", "ledger", "corpus stats")  # what these take has no flag
     described = out.split("Example:")[0] + out.split(STAGES[stage].example.split()[-1], 1)[-1]
     assert [flag for flag in flags if flag not in described] == []
 
