@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
 
 from benchmarks.tables import RESULTS, markdown_table, publish
 from elm_rl.corpus.corpus import CorpusConfig, run_corpus
@@ -33,6 +34,7 @@ from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_conditioned
 from elm_rl.judging.selection_baselines import best_single, greedy_portfolio, nearest_terrain, regressor_choice
 from elm_rl.judging.terrain_scores import Known, TerrainScore, paired_difference, score_terrains, swap_test
+from elm_rl.models.conditioning import TerrainPolicy
 from elm_rl.models.language_model import load_policy
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.runs.run_directory import SUMMARY_FILE
@@ -45,6 +47,9 @@ ROBUSTNESS = 2
 JUDGES = 4
 """Perturbed copies by which everything is judged: twice as many as were learnt from."""
 SAMPLES = 8
+LONGEST = 256
+TEMPERATURES = (0.3, 0.5, 0.7, 1.0)
+VALIDATION_TERRAINS = 40
 TEST_SEED = 7
 TEST_TERRAINS = {"seen": 40, "harder": 20, "unseen": 40}
 
@@ -129,6 +134,19 @@ def climb(out: Path, shared: Path, sizes: Sizes, seed: int, n_jobs: int) -> dict
     run_rank_gradient(RankGradientConfig(start=rungs["supervised"], out=rungs["rank_gradient"], **steps))
     run_finetune(FinetuneConfig(start=rungs["rank_gradient"], out=rungs["ppo"], **steps))
     return rungs
+
+
+def best_temperature(policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, evaluator: Evaluator) -> float:
+    """The temperature at which samples do best on terrains of the validation split."""
+    drawn = DrawnTerrains().distribution("validation")
+    texts = draw_texts(drawn, VALIDATION_TERRAINS, np.random.default_rng(TEST_SEED))
+    nothing = Known(frozenset(), frozenset())
+    means = {}
+    for temperature in TEMPERATURES:
+        written = sample_conditioned(policy, tokenizer, texts, 4, LONGEST, seed=TEST_SEED, temperature=temperature)
+        scores = score_terrains(written, evaluator, nothing, ROBUSTNESS)
+        means[temperature] = float(np.mean([score.mean for score in scores.values()]))
+    return max(means, key=lambda temperature: means[temperature])
 
 
 def choices(table: CrossTable, terrains: Sequence[Terrain]) -> dict[str, list[list[int]]]:
@@ -227,7 +245,8 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             + ", ".join(f"{len(texts)} {name}" for name, texts in groups.items())
             + f" (harder: difficulty 0.9 to 1; unseen: {', '.join(HELD_OUT_FAMILIES)}). Figures are mean least distances of a "
             f"walker and {JUDGES} perturbed copies, in walker units, of one walker a terrain: of a model the mean of {SAMPLES} "
-            f"samples at temperature 1, of a choice its first. Best of {SAMPLES} beside it.",
+            f"samples, at temperature 1 or at that of {TEMPERATURES} that did best on {VALIDATION_TERRAINS} terrains of the "
+            f"validation split, of a choice its first. Best of {SAMPLES} beside it.",
             markdown_table(["one walker a terrain", *header, f"best of {SAMPLES}", "all, by seed"], table),
             "Paired by terrain: mean difference and 95% interval over the terrains.",
             markdown_table(["generator", "less", *header], paired),
@@ -311,8 +330,13 @@ def main() -> None:
         for seed in range(given.seeds):
             for name, folder in climb(given.out, given.out, sizes, seed, given.n_jobs).items():
                 policy, tokenizer = load_policy(folder)
-                written = sample_conditioned(policy, tokenizer, texts, SAMPLES, 256, seed=1000 + seed)
-                rows.setdefault(name, []).append(row_of(written, evaluator, known, sampled=True))
+                fitting = best_temperature(policy, tokenizer, evaluator)
+                print(f"{name}, seed {seed}: temperature {fitting}", flush=True)
+                for label, temperature in ((name, 1.0), (f"{name}, temperature chosen", fitting)):
+                    written = sample_conditioned(
+                        policy, tokenizer, texts, SAMPLES, LONGEST, seed=1000 + seed, temperature=temperature
+                    )
+                    rows.setdefault(label, []).append(row_of(written, evaluator, known, sampled=True))
     body = page(rows, groups, sizes)
     if given.write:
         draw(rows, RESULTS / "zero_shot.png")

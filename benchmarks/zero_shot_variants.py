@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.tables import format_interval, markdown_table, publish
-from benchmarks.zero_shot import ROBUSTNESS, SAMPLES, row_of, test_terrains
+from benchmarks.zero_shot import LONGEST, ROBUSTNESS, SAMPLES, row_of, test_terrains
 from elm_rl.corpus.cross_table import TABLE_FILE, CrossTableConfig, load_cross_table, run_cross_table
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_conditioned
@@ -139,7 +139,7 @@ def measured(
     )  # fmt: skip
     policy, tokenizer = load_policy(folder / "policy")
     texts = [text for group in test_terrains().values() for text in group]
-    written = sample_conditioned(policy, tokenizer, texts, SAMPLES, 256, seed=1000 + seed)
+    written = sample_conditioned(policy, tokenizer, texts, SAMPLES, LONGEST, seed=1000 + seed)
     row = row_of(written, evaluator, known, sampled=True)
     found = {
         "parameters": sum(parameter.numel() for parameter in policy.parameters()),

@@ -44,10 +44,11 @@ def sample_conditioned(
     count: int,
     max_new_tokens: int,
     seed: int,
+    temperature: float = 1.0,
 ) -> dict[str, list[str]]:
-    """Programs of a conditioned policy, as many for each terrain asked for."""
+    """Programs of a conditioned policy, as many for each terrain asked for; at temperature 1 as it was trained."""
     prompts = [[*policy.prompt_ids(name), start_id(tokenizer)] for name in terrains for _ in range(count)]
-    programs = _sample(policy, tokenizer, prompts, max_new_tokens, seed)
+    programs = _sample(policy, tokenizer, prompts, max_new_tokens, seed, temperature)
     return {name: programs[row * count : (row + 1) * count] for row, name in enumerate(terrains)}
 
 
@@ -57,9 +58,11 @@ def _sample(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     seed: int,
+    temperature: float = 1.0,
 ) -> list[str]:
-    # Temperature 1: the policy as it was trained.
-    completions = sample_completions(model, tokenizer, prompts, max_new_tokens=max_new_tokens, seed=seed)
+    completions = sample_completions(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+    )
     return [decode_program(tokenizer, ids) for ids in completions]
 
 
