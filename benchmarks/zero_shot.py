@@ -4,9 +4,10 @@ Usage: ``python -m benchmarks.zero_shot --evolution runs/flat ... --out runs/zer
 moment, the same command goes on.
 
 The elites of the given runs evolve on terrains of the train split; a language model learns from all of it, and a cross table
-says which walker suits which of 160 train terrains. Each seed then climbs from that table: a supervised start, the rank policy
-gradient, TRL's PPO. Judged are fresh samples on terrains of the test split: seen families, harder than any that was learnt,
-families that were never seen. What they have to beat takes walkers from the table.
+says which walker suits which of 160 train terrains. Each seed then climbs from that table: a supervised start, the rank
+policy gradient, TRL's PPO; and from the supervised start also a rank gradient in which known walkers earn little. Judged are
+fresh samples on terrains of the test split: seen families, harder than any that was learnt, families that were never seen.
+What they have to beat takes walkers from the table.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ ROBUSTNESS = 2
 JUDGES = 4
 """Perturbed copies by which everything is judged: twice as many as were learnt from."""
 SAMPLES = 8
+NOVELTY = 0.8
 LONGEST = 256
 TEMPERATURES = (0.3, 0.5, 0.7, 1.0)
 VALIDATION_TERRAINS = 40
@@ -122,7 +124,7 @@ def prepare(out: Path, evolution: Sequence[Path], sizes: Sizes, n_jobs: int) -> 
 
 def climb(out: Path, shared: Path, sizes: Sizes, seed: int, n_jobs: int) -> dict[str, Path]:
     """The rungs of one seed, each started from the one before; their folders by name."""
-    rungs = {name: out / f"seed_{seed}" / name for name in ("supervised", "rank_gradient", "ppo")}
+    rungs = {name: out / f"seed_{seed}" / name for name in ("supervised", "rank_gradient", "ppo", "novelty")}
     run_supervised(
         SupervisedConfig(
             cross_table=shared / "cross_table", language_model=shared / "language_model", out=rungs["supervised"],
@@ -133,6 +135,10 @@ def climb(out: Path, shared: Path, sizes: Sizes, seed: int, n_jobs: int) -> dict
     steps: dict[str, Any] = {"updates": sizes.updates, "robustness": ROBUSTNESS, "seed": seed, "n_jobs": n_jobs}
     run_rank_gradient(RankGradientConfig(start=rungs["supervised"], out=rungs["rank_gradient"], **steps))
     run_finetune(FinetuneConfig(start=rungs["rank_gradient"], out=rungs["ppo"], **steps))
+    shown = (shared / "cross_table", shared / "corpus")
+    run_rank_gradient(
+        RankGradientConfig(start=rungs["supervised"], out=rungs["novelty"], known=shown, novelty=NOVELTY, **steps)
+    )
     return rungs
 
 
