@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from benchmarks.edited import edited
 from benchmarks.tables import RESULTS, markdown_table, publish
 from elm_rl.corpus.corpus import CorpusConfig, run_corpus
 from elm_rl.corpus.cross_table import CrossTable, CrossTableConfig, run_cross_table
@@ -258,7 +259,8 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             markdown_table(["generator", "less", *header], paired),
             "Swap test: on how many terrains the samples asked for it do better there than those asked for another one, and by "
             "how much. Then shares of all samples, and the mean and validity of those that are neither copies of known walkers "
-            "nor of known programs with other numbers.",
+            "nor of known programs with other numbers. Edited: samples at the chosen temperature that are copies or near "
+            "copies have been changed by genetic programming until they are neither.",
             markdown_table(
                 [
                     "generator",
@@ -343,6 +345,9 @@ def main() -> None:
                         policy, tokenizer, texts, SAMPLES, LONGEST, seed=1000 + seed, temperature=temperature
                     )
                     rows.setdefault(label, []).append(row_of(written, evaluator, known, sampled=True))
+                if name == "rank_gradient":
+                    changed = edited(written, known, seed)
+                    rows.setdefault(f"{name}, edited", []).append(row_of(changed, evaluator, known, sampled=True))
     body = page(rows, groups, sizes)
     if given.write:
         draw(rows, RESULTS / "zero_shot.png")
