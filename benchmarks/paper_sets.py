@@ -186,9 +186,7 @@ def judge_policy(folder: Path, terrains: Sequence[str], evaluator: Evaluator, kn
     for path in folder.glob("*.json"):
         if path.name in ("rank_gradient.json", "finetuning.json", "group.json"):
             figures = read_json(path)["figures"]
-            parts = figures["seconds"]
-            # "update" includes what was spent to evaluate, except where the parts are told apart.
-            seconds = sum(spent for part, spent in parts.items() if part != "evaluate" or "update" not in parts)
+            seconds = sum(figures["seconds"].values())
             stopped = figures["stopped"]
     return Judged(scores, best_of, diagonal_support(rows), seconds, stopped)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from elm_rl.inventor.group_trainers import GroupSettings, PolicyOptimizer, train_group
@@ -31,16 +30,6 @@ def run_group(config: GroupConfig) -> PolicyResult:
     """
 
     def train(attempts: Attempts, learner: PolicyOptimizer) -> None:
-        run = attempts.run
-        begun = time.monotonic()
-
-        def finished(figures: dict[str, float]) -> bool:
-            nonlocal begun
-            run.spend("update", begun)  # with what of it was spent to evaluate
-            more = attempts.finish_update(figures)
-            begun = time.monotonic()
-            return more
-
         train_group(
             config,
             learner,
@@ -48,8 +37,8 @@ def run_group(config: GroupConfig) -> PolicyResult:
             config.out,
             terrains=lambda update: attempts.terrains(update)[:: config.samples],
             score=lambda rows, texts: attempts.score(rows, texts).tolist(),
-            finished=finished,
-            updates=range(run.update, config.updates),
+            finished=attempts.timed(),
+            updates=range(attempts.run.update, config.updates),
             samples=config.samples,
             longest=config.room(attempts.policy),
             seed=config.seed,

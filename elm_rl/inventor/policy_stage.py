@@ -148,6 +148,20 @@ class Attempts:
         self.run.spend("evaluate", begun)
         return rewarded.rewards
 
+    def timed(self) -> Callable[[Mapping[str, float]], bool]:
+        """`finish_update` for trainers that do the rest by themselves, with the time that they take, evaluations aside."""
+        begun, evaluated = time.monotonic(), self.run.seconds.get("evaluate", 0.0)
+
+        def finished(figures: Mapping[str, float]) -> bool:
+            nonlocal begun, evaluated
+            # As if it had begun later by what was spent to evaluate.
+            self.run.spend("update", begun + self.run.seconds.get("evaluate", 0.0) - evaluated)
+            more = self.finish_update(figures)
+            begun, evaluated = time.monotonic(), self.run.seconds.get("evaluate", 0.0)
+            return more
+
+        return finished
+
     def finish_update(self, figures: Mapping[str, float]) -> bool:
         """Enters an update with its figures; says whether to go on."""
         assert self.reward.last is not None

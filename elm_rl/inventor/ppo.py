@@ -8,7 +8,6 @@ that distance among the programs for the same terrain, and the KL term is measur
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,15 +51,6 @@ def run_finetune(config: FinetuneConfig) -> PolicyResult:
             ).tolist()
             return rewards
 
-        begun = time.monotonic()
-
-        def finished(figures: dict[str, float]) -> bool:
-            nonlocal begun
-            run.spend("update", begun)  # with what of it was spent to evaluate
-            more = attempts.finish_update(figures)
-            begun = time.monotonic()
-            return more
-
         TerrainPPOTrainer(
             config,
             learner,
@@ -71,7 +61,7 @@ def run_finetune(config: FinetuneConfig) -> PolicyResult:
             updates=range(run.update, config.updates),
             longest=config.room(policy),
             seed=config.seed,
-            callback=UpdateWatcher(finished),
+            callback=UpdateWatcher(attempts.timed()),
         ).train()
 
     return run_policy_stage(config, make, train, name="PPO", file=FINETUNING_FILE, temperature=config.temperature)
