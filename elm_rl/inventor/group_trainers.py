@@ -27,7 +27,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from elm_rl.errors import ConfigError
 from elm_rl.inventor.policy_stage import prompts_of
-from elm_rl.inventor.trainer import quiet, random_state_kept
+from elm_rl.inventor.trl_common import TRLSettings, quiet, random_state_kept
 from elm_rl.models.conditioning import TerrainPolicy
 from elm_rl.models.language_model import no_progress_bars
 
@@ -36,38 +36,17 @@ GroupScore = Callable[[Sequence[Sequence[int]], Sequence[str]], Sequence[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupSettings:
-    """Settings of GRPO and RLOO. Rewards are ranks within a terrain, from -1 to 1."""
+class GroupSettings(TRLSettings):
+    """Settings of GRPO and RLOO."""
 
     algorithm: Literal["grpo", "rloo"] = "grpo"
     """grpo (Shao et al. 2024): a clipped loss, advantages within the group; rloo (Ahmadian et al. 2024): REINFORCE with the
     mean of the siblings as baseline, the divergence as part of the reward."""
-    epochs: int = 2
-    """Passes over the programs of an update."""
-    mini_batches: int = 2
-    """Optimiser steps per pass."""
-    temperature: float = 1.0
-    """Temperature at which programs are drawn; the policy that is trained is the one at this temperature."""
-    learning_rate: float = 2e-4
-    """Learning rate of Adam."""
-    kl: float = 0.05
-    """Weight of the divergence from the start: a token's in the loss of grpo, a program's in the reward of rloo."""
-    clip: float = 0.2
-    """How far the probability may move in one update, as a ratio: of a token for grpo, of a program for rloo."""
-    max_grad_norm: float = 1.0
-    """Largest norm of a gradient step."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.algorithm not in ("grpo", "rloo"):
             raise ConfigError(f"algorithm is {self.algorithm!r}; expected grpo or rloo.")
-        for name in ("epochs", "mini_batches"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more.")
-        for name in ("temperature", "learning_rate", "clip", "max_grad_norm"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        if not 0 <= self.kl < float("inf"):
-            raise ConfigError(f"kl is {self.kl}; expected 0 or more.")
 
 
 _FIGURES = ("loss", "kl", "entropy", "grad_norm")

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-import random
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +28,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.trainer_callback import PrinterCallback
-from transformers.utils import logging
 
 from elm_rl.errors import ConfigError
+from elm_rl.inventor.trl_common import TRLSettings, quiet, random_state_kept
 from elm_rl.models.conditioning import TerrainPolicy
 
 # Importing trl.experimental warns that it may change without notice. We know: the versions that have PPO are pinned.
@@ -47,45 +44,25 @@ Batch = Callable[[int], list[list[int]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOSettings:
-    """Settings of the PPO algorithm. Rewards are ranks within a terrain, from -1 to 1."""
+class PPOSettings(TRLSettings):
+    """Settings of the PPO algorithm."""
 
-    epochs: int = 2
-    """Passes over the programs of an update."""
-    mini_batches: int = 2
-    """Optimiser steps per pass."""
-    temperature: float = 1.0
-    """Temperature at which programs are drawn; the policy that is trained is the one at this temperature."""
-    learning_rate: float = 2e-4
-    """Learning rate of policy and value model, after warm-up."""
     warm_up: int = 2
     """Updates in which the learning rate rises."""
-    kl: float = 0.05
-    """Reward lost per nat that the policy moves away from the start on a program."""
     gamma: float = 1.0
     """Discount per token; 1, because a program is judged as a whole."""
     lam: float = 1.0
     """Lambda of generalised advantage estimation. Below 1 the reward, which comes with the last token, hardly reaches the first
     ones, and it is these that choose the walker: at 0.95 a token that stands 80 before the end gets 1.6% of it."""
-    clip: float = 0.2
-    """How far the probability of a token may move in one update, as a ratio."""
     value_clip: float = 0.2
     """How far a value may move in one update, in reward units."""
     value_weight: float = 0.1
     """Weight of the value loss."""
-    max_grad_norm: float = 1.0
-    """Largest norm of a gradient step, for policy and value model each."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "mini_batches"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 1 or more.")
-        for name in ("temperature", "learning_rate", "clip", "value_clip", "max_grad_norm"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        for name in ("warm_up", "kl", "value_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        super().__post_init__()
+        self.check_above("value_clip")
+        self.check(0, "warm_up", "value_weight")
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number from 0 to 1.")
@@ -343,28 +320,3 @@ def _stack(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 def _no_print(*unused: Any, **also_unused: Any) -> None:
     """Prints nothing."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hides warnings about how TRL uses transformers, which nobody who runs this can act on."""
-    verbosity = logging.get_verbosity()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-        logging.set_verbosity_error()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(verbosity)
-
-
-@contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Puts the states of the global generators, which TRL draws from and seeds, back at the end."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (TRL draws from this one)
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
