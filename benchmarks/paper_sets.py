@@ -81,7 +81,7 @@ def evolve(out: Path, seed: int, sizes: Sizes, n_jobs: int, **settings: Any) -> 
         run_evolve(
             EvolveConfig(
                 out=out,
-                operators=("gp",),
+                operators=("gp,tries=4",),
                 seed=seed,
                 n_jobs=n_jobs,
                 checkpoint_every=10,
