@@ -102,7 +102,8 @@ def prepare(out: Path, evolution: Sequence[Path], sizes: Sizes, n_jobs: int) -> 
         run_evolve(
             EvolveConfig(
                 out=evolved, seeds=(), start_from=evolution[0], terrains=(), random_terrains=sizes.evolved, maps="terrain",
-                operators=("gp,tries=4",), iterations=sizes.iterations, n_jobs=n_jobs, checkpoint_every=10, resume=evolved.exists(),
+                operators=("gp,tries=4",), iterations=sizes.iterations, n_jobs=n_jobs, checkpoint_every=10,
+                resume=evolved.exists(),
             )
         )  # fmt: skip
     runs = (*evolution, evolved)
