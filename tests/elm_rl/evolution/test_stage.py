@@ -31,7 +31,8 @@ def test_rounds_share_the_iterations(iterations: int, rounds: int, ends: list[in
 
 def test_each_round_trains_on_all_before_it_and_replaces_the_last(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    summary = run_evolve(EvolveConfig(out=out, iterations=6, rounds=2, **SETTINGS))
+    mixed = {**SETTINGS, "operators": ("gp", "builtin,share=0.3"), "round_share": 0.3}
+    summary = run_evolve(EvolveConfig(out=out, iterations=6, rounds=2, **mixed))
     assert summary["iterations"] == 6
     names = [sorted(phase["operators"]) for phase in summary["phases"]]
     assert names == [["builtin", "gp"], ["builtin", "gp", "round-1"], ["builtin", "gp", "round-2"]]
@@ -40,8 +41,8 @@ def test_each_round_trains_on_all_before_it_and_replaces_the_last(tmp_path: Path
     assert {line["operator"] for line in children_of(out) if line["iteration"] > 4} == {"builtin", "gp", "round-2"}
 
     again = tmp_path / "again"
-    run_evolve(EvolveConfig(out=again, iterations=6, rounds=2, max_evaluations=30, **SETTINGS))
-    run_evolve(EvolveConfig(out=again, iterations=6, rounds=2, resume=True, **SETTINGS))
+    run_evolve(EvolveConfig(out=again, iterations=6, rounds=2, max_evaluations=30, **mixed))
+    run_evolve(EvolveConfig(out=again, iterations=6, rounds=2, resume=True, **mixed))
     assert children_of(again) == children_of(out)
 
 

@@ -30,6 +30,7 @@ def test_text_is_taken_for_a_path_and_nothing_else_is(config: Any) -> None:
     hints = get_type_hints(config)
     settings: dict[str, Any] = {"model": "model", "measure": True} if "measure" in hints else {}
     settings |= {"terrain": "Flat"} if "improve" in hints else {}
+    settings |= {"novelty": 0.5} if "novelty" in hints else {}
     paths = [field.name for field in fields(config) if hints[field.name] in (*ONE, SEVERAL)]
     assert paths
     made = config(**settings, **dict.fromkeys(paths, "some/where.png"))
