@@ -233,7 +233,27 @@ def _stage3(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
             "The policies in training: the mean over the programs of an update (pale) and over those by which the best policy "
             f"was chosen.\n\n{pictures['training']}"
         )
-    return "\n\n".join(text)
+    text += [_kept(GENERATOR_NAMES[name], part(stage, "training", key)) for name, key in _TRAINED.items()]
+    return "\n\n".join(paragraph for paragraph in text if paragraph)
+
+
+_TRAINED = {"rank_gradient": "rank_gradient", "stage3": "finetuned"}
+"""The generators that learnt from their own attempts, and what the summary calls their training."""
+
+
+def _kept(name: str, training: Mapping[str, Any]) -> str:
+    """Which policy of a training was kept."""
+    start, kept = part(training, "start"), part(training, "kept")
+    update, updates = figure(kept, "update"), figure(training, "updates")
+    if MISSING in (update, updates):
+        return ""
+    if update == "0":
+        mean = figure(start, "mean", ".1f")
+        return f"{name}: none of {updates} updates was better than its start ({mean} units), which was kept."
+    return (
+        f"{name}: of {updates} updates number {update} was the best ({figure(kept, 'mean', '.1f')} units; its start "
+        f"{figure(start, 'mean', '.1f')})."
+    )
 
 
 _SAMPLE_FORMS = {
