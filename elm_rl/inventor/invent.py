@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.inventor.policy_stage import prompts_of
 from elm_rl.judging.terrain_scores import least
@@ -51,6 +52,8 @@ class InventConfig:
     """Leaves out tokens that are less than so many times as likely as the likeliest one."""
     robustness: int = 2
     """Copies of each walker, with joints off by thousandths, that are rolled out too; the least distance ranks."""
+    known: tuple[Path, ...] = ()
+    """Folders of cross tables and corpora: walkers that these hold are not given back, but may be the parents of others."""
     out: Path | None = None
     """Folder for the programs, their figures and a picture of the best walking; without, programs are printed alone."""
     longest: int = 256
@@ -111,9 +114,11 @@ def run_invent(config: InventConfig) -> list[Invention]:
         The walkers, best first.
 
     Raises:
-        ElmError: The model cannot be read or does not know the terrain, nothing that it wrote is a walker, or the disk is full.
+        ElmError: The model cannot be read or does not know the terrain, nothing that it wrote is a walker, or a new one where
+            only these are wanted, or the disk is full.
     """
     terrain = config.ground()
+    known = known_designs(config.known)
     policy, tokenizer = load_policy(config.model)
     prompts = prompts_of(policy, tokenizer, [config.terrain] * config.samples)
     room = min(config.longest, context_length(policy) - len(prompts[0]))
@@ -127,16 +132,21 @@ def run_invent(config: InventConfig) -> list[Invention]:
         seed=config.seed,
     )
     with Evaluator(n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness) as evaluator:
-        pool = _Pool(config.count)
+        pool = _Pool(config.count, known)
         programs = [decode_program(tokenizer, answer) for answer in ids]
         pool.add(programs, evaluator.evaluate(programs, terrain), ["policy"] * len(programs))
-        if not pool.walkers:
+        if not pool.parents:
             raise ElmError(
                 f"None of {config.samples} programs makes a walker that can be simulated on {config.terrain}; ask for more "
                 "(samples), at a lower temperature."
             )
         if config.improve:
             _improve(pool, config, terrain, evaluator)
+    if not pool.walkers:
+        raise ElmError(
+            "All walkers that were found are known; ask for more (samples), at a higher temperature, or for children of theirs "
+            "(improve)."
+        )
     found = list(pool.walkers.values())
     if config.out is not None:
         _write(config.out, config, found, terrain)
@@ -148,21 +158,31 @@ def run_invent(config: InventConfig) -> list[Invention]:
 
 
 class _Pool:
-    """The best walkers so far, all different, best first."""
+    """The best walkers so far, all different, best first: those that are new, and apart from them those that are known."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, known: frozenset[bytes]) -> None:
         self.count = count
         self.walkers: dict[bytes, Invention] = {}
+        self._known = known
+        self._shown: dict[bytes, Invention] = {}
+
+    @property
+    def parents(self) -> list[Invention]:
+        """The best of both, best first."""
+        ranked = sorted([*self.walkers.values(), *self._shown.values()], key=lambda each: -each.least)
+        return ranked[: self.count]
 
     def add(self, programs: Sequence[str], found: Sequence[Evaluation], makers: Sequence[str]) -> None:
         """Adds what walks, and keeps the best."""
         for program, each, maker in zip(programs, found, makers, strict=True):
             if each.valid and each.design is not None:
-                self.walkers.setdefault(
-                    design_digest(each.design), Invention(program, least(each), each.fitness, maker)
-                )
-        ranked = sorted(self.walkers.items(), key=lambda item: -item[1].least)
-        self.walkers = dict(ranked[: self.count])
+                digest = design_digest(each.design)
+                place = self._shown if digest in self._known else self.walkers
+                place.setdefault(digest, Invention(program, least(each), each.fitness, maker))
+        self.walkers, self._shown = (
+            dict(sorted(place.items(), key=lambda item: -item[1].least)[: self.count])
+            for place in (self.walkers, self._shown)
+        )
 
 
 def _improve(pool: _Pool, config: InventConfig, terrain: Terrain, evaluator: Evaluator) -> None:
@@ -172,7 +192,7 @@ def _improve(pool: _Pool, config: InventConfig, terrain: Terrain, evaluator: Eva
         rng = np.random.default_rng([config.seed, 1])
         left = config.improve
         while left > 0:
-            best = list(pool.walkers.values())
+            best = pool.parents
             # The better half is drawn from twice as often.
             odds = np.array([2.0 if place < len(best) / 2 else 1.0 for place in range(len(best))])
             drawn = rng.choice(len(best), size=min(_CHILDREN, left), p=odds / odds.sum())

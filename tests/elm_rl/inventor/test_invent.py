@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.inventor.invent import InventConfig, run_invent
 from elm_rl.models.conditioning import condition
 from elm_rl.models.language_model import make_model, save_language_model
 from elm_rl.models.tokenizer import train_tokenizer, unsampleable_ids
 from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.physics.robustness import design_digest
 from tests.elm_rl.inventor.crawlers import PROGRAMS, make_start
 
 
@@ -55,6 +57,19 @@ def test_improving_makes_them_better_and_is_repeatable(policy: Path) -> None:
     assert better[0].least > plain[0].least
     assert sum(each.least for each in better) > sum(each.least for each in plain)
     assert any(each.by == "gp" and each.program not in PROGRAMS for each in better)
+
+
+def test_known_walkers_are_parents_and_not_given_back(policy: Path) -> None:
+    table = policy.parent / "table"
+    shown = known_designs((table,))
+    found = run_invent(config_of(policy, known=(table,), improve=48))
+    with Evaluator(n_jobs=1, duration=3.0) as evaluator:
+        designs = [each.design for each in evaluator.evaluate([each.program for each in found], "LeftWall")]
+    assert len(found) == 4
+    assert not {design_digest(design) for design in designs if design is not None} & shown
+    assert [each.least for each in found] == sorted((each.least for each in found), reverse=True)
+    with pytest.raises(ElmError, match="All walkers that were found are known"):
+        run_invent(config_of(policy, known=(table,), samples=4, temperature=0.0))
 
 
 def test_mistakes_are_one_sentence(policy: Path, tmp_path: Path) -> None:
