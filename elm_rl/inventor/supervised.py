@@ -59,6 +59,8 @@ class SupervisedConfig(TargetConfig, TrainConfig):
             raise ConfigError(
                 "Codes are learnt for the terrains of the table alone; leave out labelled, or use profile, image or text."
             )
+        if self.terrain_encoder == "text" and self.prefix_length != DEFAULT_PREFIX_LENGTH:
+            raise ConfigError("A terrain as text takes as many tokens as it needs; leave out prefix_length.")
         if self.prefix_length < 1:
             raise ConfigError(f"prefix_length is {self.prefix_length}; expected 1 or more.")
 

@@ -56,7 +56,6 @@ class PolicyMutation(MutationOperator):
 
     def __init__(self, source: str | Path, options: PolicyOptions | None = None, *, name: str = "policy") -> None:
         self.name = name
-        self._source = str(source)
         self._options = options or PolicyOptions()
         self._policy, self._tokenizer = load_policy(Path(source))
 

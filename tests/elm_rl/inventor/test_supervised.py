@@ -70,6 +70,8 @@ def test_the_first_band_is_asked_for(crawlers: Path, tmp_path: Path) -> None:
             ids = sample_completions(policy, tokenizer, [prompt] * 20, max_new_tokens=60)
             programs = [decode_program(tokenizer, completion) for completion in ids]
             assert sum(program in ranked[3 * band : 3 * band + 3] for program in programs) >= 13
+    with pytest.raises(ConfigError, match="leave out prefix_length"):
+        config_of(crawlers, tmp_path, terrain_encoder="text", prefix_length=8)
     with pytest.raises(ConfigError, match="bands is 1"):
         config_of(crawlers, tmp_path, bands=1)
 
