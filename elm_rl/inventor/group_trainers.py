@@ -26,9 +26,8 @@ from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from elm_rl.errors import ConfigError
-from elm_rl.inventor.policy_stage import prompts_of
 from elm_rl.inventor.trl_common import TRLSettings, quiet, random_state_kept
-from elm_rl.models.conditioning import TerrainPolicy
+from elm_rl.models.conditioning import TerrainPolicy, prompts_of
 from elm_rl.models.language_model import no_progress_bars
 
 GroupScore = Callable[[Sequence[Sequence[int]], Sequence[str]], Sequence[float]]

@@ -12,8 +12,8 @@ from PIL import Image
 
 from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.inventor.policy_stage import prompts_of
 from elm_rl.judging.terrain_scores import least
+from elm_rl.models.conditioning import prompts_of
 from elm_rl.models.language_model import load_policy
 from elm_rl.models.sampling import context_length, sample_completions
 from elm_rl.models.tokenizer import decode_program

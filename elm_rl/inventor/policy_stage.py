@@ -21,7 +21,7 @@ from elm_rl.inventor.rank_reward import RankReward
 from elm_rl.models.conditioning import TerrainPolicy
 from elm_rl.models.language_model import load_policy, weights_digest
 from elm_rl.models.sampling import context_length
-from elm_rl.models.tokenizer import decode_program, start_id
+from elm_rl.models.tokenizer import decode_program
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.processes import done_once
 from sodarace_gym.evaluation import Evaluator
@@ -93,11 +93,6 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
     def room(self, policy: TerrainPolicy) -> int:
         """Tokens at which a program of a policy is cut."""
         return min(self.longest, context_length(policy) - policy.config.prompt_length - 1)
-
-
-def prompts_of(policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """What a policy is asked with for each terrain."""
-    return [[*policy.prompt_ids(text), start_id(tokenizer)] for text in texts]
 
 
 class Steps(Protocol):

@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from elm_rl.errors import ConfigError
 from elm_rl.judging.terrain_scores import Known, TerrainScore, mean_scores, score_terrains
-from elm_rl.models.conditioning import TerrainPolicy
+from elm_rl.models.conditioning import TerrainPolicy, prompts_of
 from elm_rl.models.sampling import sample_completions
-from elm_rl.models.tokenizer import decode_program, start_id
+from elm_rl.models.tokenizer import decode_program
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.distribution import TerrainDistribution
 
@@ -163,9 +163,7 @@ class PolicyWatch:
 
     def _measure(self, update: int) -> Standing:
         each = self.samples // len(self.texts)
-        prompts = [
-            [*self._policy.prompt_ids(text), start_id(self._tokenizer)] for text in self.texts for _ in range(each)
-        ]
+        prompts = prompts_of(self._policy, self._tokenizer, [text for text in self.texts for _ in range(each)])
         ids = sample_completions(self._policy, self._tokenizer, prompts, seed=self._seed, **self._sampling)
         programs = [decode_program(self._tokenizer, answer) for answer in ids]
         by_terrain = {text: programs[row * each : (row + 1) * each] for row, text in enumerate(self.texts)}

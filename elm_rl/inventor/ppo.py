@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elm_rl.inventor.policy_run import PolicyResult
-from elm_rl.inventor.policy_stage import Attempts, PolicyStageConfig, prompts_of, run_policy_stage
+from elm_rl.inventor.policy_stage import Attempts, PolicyStageConfig, run_policy_stage
 from elm_rl.inventor.trainer import Learner, PPOSettings, TerrainPPOTrainer, UpdateWatcher
-from elm_rl.models.conditioning import TerrainPolicy, make_value_model
+from elm_rl.models.conditioning import TerrainPolicy, make_value_model, prompts_of
 
 FINETUNING_FILE = "finetuning.json"
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from elm_rl.inventor.policy_run import PolicyResult
-from elm_rl.inventor.policy_stage import Attempts, PolicyStageConfig, prompts_of, run_policy_stage
+from elm_rl.inventor.policy_stage import Attempts, PolicyStageConfig, run_policy_stage
 from elm_rl.inventor.policy_update import PolicyUpdate, UpdateSettings, WrittenPrograms
+from elm_rl.models.conditioning import prompts_of
 from elm_rl.models.sampling import sample_answers
 
 RANK_GRADIENT_FILE = "rank_gradient.json"

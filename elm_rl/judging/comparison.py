@@ -16,6 +16,7 @@ from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.corpus.cross_table import CrossTable
 from elm_rl.judging.terrain_matrix import diagonal_support, is_conditional
 from elm_rl.judging.terrain_scores import Known, TerrainScore, least, score_programs
+from elm_rl.models.conditioning import prompts_of
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
 from sodarace_gym.evaluation import Evaluation, Evaluator
@@ -47,7 +48,7 @@ def sample_conditioned(
     temperature: float = 1.0,
 ) -> dict[str, list[str]]:
     """Programs of a conditioned policy, as many for each terrain asked for; at temperature 1 as it was trained."""
-    prompts = [[*policy.prompt_ids(name), start_id(tokenizer)] for name in terrains for _ in range(count)]
+    prompts = prompts_of(policy, tokenizer, [name for name in terrains for _ in range(count)])
     programs = _sample(policy, tokenizer, prompts, max_new_tokens, seed, temperature)
     return {name: programs[row * count : (row + 1) * count] for row, name in enumerate(terrains)}
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from elm_rl.errors import ConfigError
+from elm_rl.models.conditioning import prompts_of
 from elm_rl.models.language_model import load_policy
 from elm_rl.models.sampling import SamplingSettings, context_length, sample_answers
-from elm_rl.models.tokenizer import decode_program, start_id
+from elm_rl.models.tokenizer import decode_program
 from elm_rl.mutation.operator import CUT, FUNCTION_MESSAGE, Child, MutationOperator, Parent
 
 
@@ -75,7 +76,7 @@ class PolicyMutation(MutationOperator):
             One child per parent, in order; it failed where the program was cut.
         """
         seed = int(rng.integers(2**63))
-        prompts = [[*self._policy.prompt_ids(parent.terrain), start_id(self._tokenizer)] for parent in parents]
+        prompts = prompts_of(self._policy, self._tokenizer, [parent.terrain for parent in parents])
         room = context_length(self._policy) - max(map(len, prompts), default=0)
         answers = sample_answers(
             self._policy,

@@ -15,6 +15,7 @@ from elm_rl.models.conditioning.policy import (
     TerrainValue,
     condition,
     make_value_model,
+    prompts_of,
 )
 from elm_rl.models.conditioning.terrain_book import TerrainBook
 
@@ -30,4 +31,5 @@ __all__ = [
     "TerrainValue",
     "condition",
     "make_value_model",
+    "prompts_of",
 ]

@@ -35,6 +35,7 @@ from elm_rl.models.conditioning.terrain_book import TerrainBook
 from elm_rl.models.conditioning.terrain_text import TerrainText, spell_pieces, text_length
 from elm_rl.models.conditioning.terrain_words import teach_terrains
 from elm_rl.models.sampling import context_length
+from elm_rl.models.tokenizer import start_id
 from sodarace_gym.terrains.terrain import Terrain
 
 DEFAULT_TERRAINS = ("LeftWall", "RightWall", "Tunnel")
@@ -269,6 +270,13 @@ def make_value_model(policy: TerrainPolicy) -> TerrainValue:
     nn.init.zeros_(value.score.bias)
     nn.Module.to(value, device=policy.device, dtype=policy.dtype)
     return value.train(policy.training)
+
+
+def prompts_of(
+    policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, terrains: Sequence[Terrain | str]
+) -> list[list[int]]:
+    """What a policy is asked with for each terrain, up to the beginning of the program."""
+    return [[*policy.prompt_ids(terrain), start_id(tokenizer)] for terrain in terrains]
 
 
 def without(logits: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
