@@ -5,7 +5,8 @@ the same command goes on.
 
 For each seed: evolution on Flat, then on the terrains of a set; a corpus and a language model of both; a cross table; a
 supervised start; and from that start each policy gradient for as many programs: ranks, TRL's PPO, GRPO and RLOO. For fewer
-seeds also a corpus with the paper's other threshold, and the image in place of the codes.
+seeds also a corpus with the paper's other threshold, and the image in place of the codes. What policies have to beat is a
+language model of Flat's history alone, which is the paper's stage 2, and that of both histories.
 """
 
 from __future__ import annotations
@@ -91,23 +92,35 @@ def evolve(out: Path, seed: int, sizes: Sizes, n_jobs: int, **settings: Any) -> 
         )
 
 
+def stage_2(out: Path, runs: Sequence[Path], seed: int, sizes: Sizes, threshold: float = 50.0) -> None:
+    """A corpus of some runs and a language model of it, in a folder each."""
+    if not (out / "corpus" / "corpus.json").exists():
+        run_corpus(CorpusConfig(evolution=tuple(runs), out=out / "corpus", threshold_percent=threshold, seed=seed))
+    run_pretrain(
+        PretrainConfig(
+            corpus=out / "corpus", out=out / "language_model", batch_size=8, learning_rate=4e-3,
+            max_steps=sizes.pretraining_steps, seed=seed,
+        )
+    )  # fmt: skip
+
+
+def flat(out: Path, seed: int, sizes: Sizes, n_jobs: int) -> Path:
+    """What both sets share: evolution on Flat, and its stage 2; returns the folder of the latter."""
+    evolve(out / "flat", seed, sizes, n_jobs, iterations=sizes.iterations)
+    stage_2(out / "flat_stage_2", (out / "flat",), seed, sizes)
+    return out / "flat_stage_2"
+
+
 def prepare(out: Path, terrains: Sequence[str], variant: Variant, seed: int, sizes: Sizes, n_jobs: int) -> Path:
     """Everything up to the supervised start of a variant; returns its folder."""
-    evolve(out.parent / "flat", seed, sizes, n_jobs, iterations=sizes.iterations)
+    flat(out.parent, seed, sizes, n_jobs)
     evolve(
         out / "evolution", seed, sizes, n_jobs, seeds=(), start_from=out.parent / "flat", terrains=tuple(terrains),
         maps="terrain", iterations=sizes.terrain_iterations,
     )  # fmt: skip
     runs = (out.parent / "flat", out / "evolution")
     folder = out / variant.name
-    if not (folder / "corpus" / "corpus.json").exists():
-        run_corpus(CorpusConfig(evolution=runs, out=folder / "corpus", threshold_percent=variant.threshold, seed=seed))
-    run_pretrain(
-        PretrainConfig(
-            corpus=folder / "corpus", out=folder / "language_model", batch_size=8, learning_rate=4e-3,
-            max_steps=sizes.pretraining_steps, seed=seed,
-        )
-    )  # fmt: skip
+    stage_2(folder, runs, seed, sizes, variant.threshold)
     run_cross_table(
         CrossTableConfig(
             evolution=runs, out=out / "cross_table", walkers=sizes.walkers, probes=len(terrains), terrains=tuple(terrains),
@@ -141,6 +154,7 @@ def train(folder: Path, name: str, sizes: Sizes, seed: int, n_jobs: int) -> Path
     return out
 
 
+FLAT, BOTH = "stage 2 of Flat", "stage 2"
 GRADIENTS = ("rank_gradient", "ppo", "grpo", "rloo")
 
 
@@ -224,9 +238,11 @@ def measure(
                 programs = sample_blind(model, tokenizer, terrains[:1], many, LONGEST, 10_000 + seed)[terrains[0]]
                 return judge_blind(programs, terrains, evaluator, known)
 
+            if main:
+                found[FLAT] = judged(out / "flat.judged.json", lambda: stage2(out.parent / "flat_stage_2"))
             suffix = "" if main else f", {variant.name}"
             found[f"corpus{suffix}"] = judged(folder / "corpus.judged.json", corpus)
-            found[f"stage 2{suffix}"] = judged(folder / "stage2.judged.json", stage2)
+            found[f"{BOTH}{suffix}"] = judged(folder / "stage2.judged.json", stage2)
             policies = {"supervised": folder / "supervised"}
             for name in GRADIENTS if main else GRADIENTS[:1]:
                 policies[name] = train(folder, name, sizes, seed, n_jobs)
@@ -244,14 +260,14 @@ def rows_of(
     """The two tables of a set: distances, and everything else."""
     distances: list[list[object]] = []
     others: list[list[object]] = []
-    rivals = np.array([each.best_of for each in found["stage 2"]])
+    rivals = [np.array([each.best_of for each in found[rival]]) for rival in (FLAT, BOTH)]
     for name, seeds in found.items():
         means: NDArray[np.float64] = np.array([[score["mean"] for score in each.scores] for each in seeds])
         cells: list[object] = [format_interval(means[:, column]) for column in range(len(terrains))]
         best = [format_interval([each.best_of[column] for each in seeds]) for column in range(len(terrains))]
         blind = all(np.isnan(each.support) for each in seeds)
-        reached = int((means >= rivals[: len(seeds)]).all(axis=1).sum())
-        distances.append([name, *cells, *best, "" if blind else f"{reached} of {len(seeds)}"])
+        reached = [int((means >= each[: len(seeds)]).all(axis=1).sum()) for each in rivals]
+        distances.append([name, *cells, *best, *("" if blind else f"{each} of {len(seeds)}" for each in reached)])
         if not blind:
 
             def share(key: str, factor: float = 100.0, seeds: Sequence[Judged] = seeds) -> str:
@@ -276,7 +292,8 @@ def page(found: Mapping[str, Mapping[str, list[Judged]]], sizes: Sizes) -> str:
         f"together, by GP. Distances are the least of a walker and {ROBUSTNESS} perturbed copies, walker units, what is no "
         f"walker counting 0; {SAMPLES} fresh samples a terrain at temperature 1; intervals over the seeds. Best: of {MANY:,} "
         f"for corpus and stage 2, of 8 for policies. Reached: in how many seeds the *mean* is at least the best of {MANY:,} "
-        "stage 2 samples on every terrain. The gradients start from the supervised policy and see as many programs, "
+        "samples of the paper's stage 2, which learnt Flat's history, on every terrain; then of that which learnt "
+        "both histories. The gradients start from the supervised policy and see as many programs, "
         f"{sizes.updates} updates."
     ]
     for name, by_generator in found.items():
@@ -287,6 +304,7 @@ def page(found: Mapping[str, Mapping[str, list[Judged]]], sizes: Sizes) -> str:
             *(f"mean, {each}" for each in terrains),
             *(f"best, {each}" for each in terrains),
             "reached",
+            "reached, both histories",
         ]
         text += [f"## {', '.join(terrains)}", markdown_table(header, distances)]
         header = [
@@ -313,7 +331,7 @@ def draw(found: Mapping[str, Mapping[str, list[Judged]]], path: Path) -> None:
                 at = column + (place - len(shown) / 2) * 0.15
                 axis.bar(at, np.mean(values), 0.14, color=f"C{place}", label=generator if column == 0 else None)
                 axis.plot([at] * len(values), values, "k.", markersize=3)
-            best = np.mean([each.best_of[column] for each in by_generator["stage 2"]])
+            best = np.mean([each.best_of[column] for each in by_generator[FLAT]])
             axis.plot([column - 0.45, column + 0.35], [best, best], "k--", linewidth=1.0)
             axis.text(column + 0.36, best, f"best of {MANY:,}", fontsize=7, va="center")
         axis.set_xticks(range(len(SETS[name])), SETS[name])

@@ -32,7 +32,7 @@ gp and takes several times as long: a bandit would have it make half of the chil
 class EvolveConfig(DrawnTerrains):
     """Evolves walkers from seed programs."""
 
-    out: Path
+    out: Path = Path("runs/evolution")
     """Folder of the run; must be new or empty unless resuming."""
     seeds: tuple[str, ...] = SEED_NAMES
     """Seed programs: names of the hand-written ones, or Python files of your own. Each has an archive of its own."""

@@ -12,6 +12,7 @@ from PIL import Image
 
 from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.inventor.builtin import BUILTIN_POLICY
 from elm_rl.judging.terrain_scores import least
 from elm_rl.models.conditioning import prompts_of
 from elm_rl.models.language_model import load_policy
@@ -36,10 +37,10 @@ _DRAWN = 4
 class InventConfig:
     """Settings of ``elm-rl invent``."""
 
-    model: Path
-    """Folder of a policy that takes any terrain, or of one of codes for a terrain that it knows."""
     terrain: str
     """Terrain to invent for: a family with settings, as in Hills,difficulty=0.7,seed=3, or a JSON file of a terrain."""
+    model: Path | None = None
+    """Folder of a policy that takes any terrain, or of one of codes for a terrain that it knows; left out, the built-in one."""
     count: int = 8
     """Walkers to give back, all different."""
     samples: int = 32
@@ -119,7 +120,7 @@ def run_invent(config: InventConfig) -> list[Invention]:
     """
     terrain = config.ground()
     known = known_designs(config.known)
-    policy, tokenizer = load_policy(config.model)
+    policy, tokenizer = load_policy(config.model or BUILTIN_POLICY)
     prompts = prompts_of(policy, tokenizer, [config.terrain] * config.samples)
     room = min(config.longest, context_length(policy) - len(prompts[0]))
     ids = sample_completions(

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from elm_rl.corpus.drawn_terrains import DrawnTerrains
 from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError
+from elm_rl.inventor.builtin import BUILTIN_POLICY
 from elm_rl.inventor.policy_run import PolicyResult, PolicyRun, finished_result
 from elm_rl.inventor.policy_watch import PolicyWatch, WatchSettings, draw_texts, known_terrains
 from elm_rl.inventor.rank_reward import RankReward
@@ -34,8 +35,9 @@ _NOT_COMPARED = ("start", "out", "known", "n_jobs", "progress")
 class PolicyStageConfig(WatchSettings, DrawnTerrains):
     """Settings that these stages share."""
 
-    start: Path
-    """Folder of the policy to start from, such as 'elm-rl supervised' has written. What is learnt is kept near it."""
+    start: Path | None = None
+    """Folder of the policy to start from, such as 'elm-rl supervised' has written; left out, the built-in one. What is learnt is
+    kept near it."""
     out: Path
     """Folder for the policy, its metrics and its figures. A finished one with the same settings is reused, a stopped one is
     gone on with."""
@@ -187,11 +189,12 @@ def run_policy_stage(
         ElmError: A folder is missing or damaged, settings and policy do not fit, the disk is full, another process writes to
             ``out``, or that holds a run with other settings.
     """
+    start = config.start or BUILTIN_POLICY
     known = known_designs(config.known)
-    settings = config.compared() | {"start_weights": weights_digest(config.start), "known_walkers": len(known)}
+    settings = config.compared() | {"start_weights": weights_digest(start), "known_walkers": len(known)}
 
     def work() -> PolicyResult:
-        policy, tokenizer = load_policy(config.start)
+        policy, tokenizer = load_policy(start)
         steps = make(policy)
         with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
             watch = PolicyWatch(

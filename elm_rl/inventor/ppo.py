@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from elm_rl.inventor.policy_run import PolicyResult
 from elm_rl.inventor.policy_stage import Attempts, PolicyStageConfig, run_policy_stage
@@ -22,6 +23,10 @@ FINETUNING_FILE = "finetuning.json"
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(PolicyStageConfig, PPOSettings):
     """Settings of ``elm-rl finetune``."""
+
+    out: Path = Path("runs/finetuned")
+    """Folder for the policy, its metrics and its figures. A finished one with the same settings is reused, a stopped one is
+    gone on with."""
 
     def __post_init__(self) -> None:
         PolicyStageConfig.__post_init__(self)

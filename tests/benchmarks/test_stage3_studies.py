@@ -31,12 +31,13 @@ def judged(means: list[float], best: list[float], support: float) -> paper_sets.
 def test_a_seed_reaches_the_best_of_many_only_where_it_does_on_every_terrain() -> None:
     nothing = float("nan")
     found = {
-        "stage 2": [judged([1, 1, 1], [50, 40, 30], nothing), judged([1, 1, 1], [60, 60, 60], nothing)],
+        paper_sets.FLAT: [judged([1, 1, 1], [50, 40, 30], nothing), judged([1, 1, 1], [60, 60, 60], nothing)],
+        paper_sets.BOTH: [judged([1, 1, 1], [50, 40, 30], nothing), judged([1, 1, 1], [60, 60, 50], nothing)],
         "rank_gradient": [judged([50, 41, 31], [70, 60, 50], 100.0), judged([99, 99, 59], [99, 99, 80], 90.0)],
     }
     distances, others = paper_sets.rows_of(found, ("LeftWall", "RightWall", "Tunnel"))
-    assert [row[-1] for row in distances] == ["", "1 of 2"]
-    assert distances[1][1].startswith("74.5 [50.0, 99.0]")
+    assert [row[-2:] for row in distances] == [["", ""], ["", ""], ["1 of 2", "2 of 2"]]
+    assert distances[2][1].startswith("74.5 [50.0, 99.0]")
     (row,) = others
     assert row[0] == "rank_gradient"
     assert row[7] == "1 of 2"  # diagonal in 95% of the resamplings
