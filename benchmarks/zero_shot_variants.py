@@ -10,6 +10,7 @@ many seconds, and is judged on the same terrains of the test split; nothing is l
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +21,13 @@ import numpy as np
 from benchmarks.tables import format_interval, markdown_table, publish
 from benchmarks.zero_shot import LONGEST, ROBUSTNESS, SAMPLES, row_of, test_terrains
 from elm_rl.corpus.cross_table import TABLE_FILE, CrossTableConfig, load_cross_table, run_cross_table
+from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_conditioned
 from elm_rl.judging.terrain_scores import Known, paired_difference
 from elm_rl.models.language_model import load_policy
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
-from elm_rl.runs.run_directory import read_json, write_json
+from elm_rl.runs.run_directory import CONFIG_FILE, read_json, write_json
 from sodarace_gym.evaluation import Evaluator
 
 
@@ -42,6 +44,9 @@ class Variant:
         labelled: Further terrains that the regression labels.
         smoothed: Whether targets are what the regression expects, or what was rolled out.
         per_terrain: Walkers learnt for each terrain.
+        bands: Bands of ranks that are learnt under an embedding each; 0 for none.
+        further: Operators with which the run on the train terrains goes on before the table is made; POLICY stands for the
+            study's own, with which that is expert iteration.
     """
 
     encoder: str = "profile"
@@ -52,8 +57,13 @@ class Variant:
     labelled: int = 480
     smoothed: bool = True
     per_terrain: int = 8
+    bands: int = 0
+    further: tuple[str, ...] = ()
 
 
+POLICY = "policy,share=0.25"
+FURTHER_ITERATIONS = 100
+"""Of 256 children, by which the run goes on."""
 BASE = Variant()
 VARIANTS: dict[str, Variant] = {
     "base": BASE,
@@ -69,6 +79,9 @@ VARIANTS: dict[str, Variant] = {
     "no labels": replace(BASE, labelled=0),
     "2,000 labels": replace(BASE, labelled=2000),
     "24 a terrain": replace(BASE, per_terrain=24),
+    "4 bands": replace(BASE, bands=4),
+    "more evolution": replace(BASE, further=("gp,tries=4",)),
+    "expert iteration": replace(BASE, further=("gp,tries=4", POLICY)),
 }
 
 
@@ -107,17 +120,42 @@ def language_model(study: Study, variant: Variant) -> Path:
 
 def cross_table(study: Study, variant: Variant) -> Path:
     """The table that a variant learns from: the study's, or a smaller one made in the same way."""
-    if variant.terrains is None and variant.walkers is None:
+    if variant.terrains is None and variant.walkers is None and not variant.further:
         return study.folder / "cross_table"
     made = CrossTableConfig(**read_json(study.folder / "cross_table" / TABLE_FILE)["config"])
-    folder = study.out / "tables" / f"{variant.terrains or 'all'}_{variant.walkers or 'all'}"
+    parts = [str(variant.terrains or "all"), str(variant.walkers or "all")]
+    runs = made.evolution
+    if variant.further:
+        parts.append("policy" if POLICY in variant.further else "further")
+        runs = (*runs[:-1], further_run(study, variant, study.out / "runs" / parts[-1]))
+    folder = study.out / "tables" / "_".join(parts)
     run_cross_table(
         replace(
-            made, out=folder, n_jobs=study.n_jobs, draws=variant.terrains or made.draws,
+            made, evolution=runs, out=folder, n_jobs=study.n_jobs, draws=variant.terrains or made.draws,
             walkers=variant.walkers or made.walkers, robustness=ROBUSTNESS,
         )
     )  # fmt: skip
     return folder
+
+
+def further_run(study: Study, variant: Variant, out: Path) -> Path:
+    """A copy of the study's run on the train terrains that has gone on with other operators; returns its folder."""
+    policy = f"policy:{study.folder / 'seed_0' / 'rank_gradient'}"
+    begun = read_json(study.folder / "evolution" / CONFIG_FILE)
+    iterations = begun["iterations"] + FURTHER_ITERATIONS
+    if not out.exists():
+        copying = out.with_name(f"{out.name}.copying")
+        shutil.rmtree(copying, ignore_errors=True)
+        shutil.copytree(study.folder / "evolution", copying)
+        copying.rename(out)
+    run_evolve(
+        EvolveConfig(
+            out=out, seeds=(), start_from=Path(begun["start_from"]), terrains=(), random_terrains=begun["random_terrains"],
+            maps="terrain", iterations=iterations, n_jobs=study.n_jobs, checkpoint_every=10, resume=True,
+            operators=tuple(each.replace("policy", policy, 1) for each in variant.further),
+        )
+    )  # fmt: skip
+    return out
 
 
 def measured(
@@ -134,6 +172,7 @@ def measured(
         SupervisedConfig(
             cross_table=cross_table(study, variant), language_model=language_model(study, variant), out=folder / "policy",
             terrain_encoder=encoder, smoothed=variant.smoothed, labelled=variant.labelled, per_terrain=variant.per_terrain,
+            bands=variant.bands,
             max_seconds=study.seconds, max_epochs=1e9, seed=seed,
         )
     )  # fmt: skip
