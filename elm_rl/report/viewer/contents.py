@@ -7,12 +7,10 @@ elites fit, walks keep every frame of the engine's record; otherwise every secon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from elm_rl.errors import ElmError
 from elm_rl.report.figures import figure, part
@@ -22,9 +20,8 @@ from elm_rl.report.viewer.history import History, finished_iterations, finished_
 from elm_rl.report.viewer.matrix import matrix_rows, matrix_terrains
 from elm_rl.report.viewer.packing import base64_size, pack_json
 from elm_rl.report.viewer.tables import evolution_tables, pipeline_tables, read_tables
-from elm_rl.report.viewer.walks import FORMAT, Walked, WalkJob, walk_all
-from sodarace_gym.terrains.terrain import Terrain
-from sodarace_gym.terrains.texts import terrain_from_text
+from elm_rl.report.viewer.walker import Walker
+from elm_rl.report.viewer.walks import FORMAT, Walked
 
 COPIES = 2
 """Perturbed copies by which each elite's robustness is told, at least."""
@@ -37,61 +34,6 @@ _BYTES_A_RECORD = 70  # of all but its program and walk; an estimate
 _BYTES_A_WALK = 12  # of the index; an estimate
 _TOO_LITTLE = 10_000  # bytes: where no more are left it is not worth a try
 _ROOM_FOR_ELITES = 0.85  # share of the room for walks that elites may fill with every frame
-
-
-@dataclass
-class Walker:
-    """Makes walks, and remembers them: a page that is made again and again only adds what is new.
-
-    Attributes:
-        n_jobs: Threads; -1 for one a core.
-        progress: Whether to show a progress bar where there is a terminal.
-    """
-
-    n_jobs: int = -1
-    progress: bool = True
-    _known: dict[tuple[str, str, float, int, int], Walked] = field(default_factory=dict)
-    _terrains: dict[str, Terrain] = field(default_factory=dict)
-
-    def terrain(self, text: str) -> Terrain:
-        """The terrain that a text names.
-
-        Raises:
-            ElmError: This version has none of that name.
-        """
-        if text not in self._terrains:
-            try:
-                self._terrains[text] = terrain_from_text(text)
-            except ValueError as error:
-                raise ElmError(f"The run's terrain {text!r} cannot be made: {error}") from None
-        return self._terrains[text]
-
-    def walk(
-        self, wanted: Iterable[tuple[str, str, float]], every: int, copies: int, title: str, keep: bool = True
-    ) -> list[Walked]:
-        """Walks of programs.
-
-        Args:
-            wanted: Programs, the texts that name their terrains, and the time to walk, s.
-            every: Keep one of so many frames.
-            copies: Perturbed copies of each.
-            title: What the progress bar says.
-            keep: Whether to remember them.
-        """
-        keys = [(program, terrain, duration, every, copies) for program, terrain, duration in wanted]
-        new = list(dict.fromkeys(key for key in keys if key not in self._known))
-        made: dict[tuple[str, str, float, int, int], Walked] = {}
-        with tqdm(total=len(new), desc=title, disable=None if self.progress else True, leave=False) as bar:
-            for duration in dict.fromkeys(key[2] for key in new):
-                some = [key for key in new if key[2] == duration]
-                jobs = [WalkJob(key[0], self.terrain(key[1]), copies) for key in some]
-                for key, walked in zip(some, walk_all(jobs, duration, every, self.n_jobs), strict=True):
-                    made[key] = walked
-                    bar.update()
-        walks = [self._known.get(key) or made[key] for key in keys]
-        if keep:
-            self._known.update(made)
-        return walks
 
 
 @dataclass(frozen=True)
@@ -141,7 +83,7 @@ class _Draft:
     walker: Walker
     walks: list[bytes] = field(default_factory=list)
     of_record: dict[int, int] = field(default_factory=dict)  # which walk is whose
-    scores: dict[int, Walked] = field(default_factory=dict)  # of elites
+    scores: dict[int, Walked] = field(default_factory=dict)  # of those that have walked
 
     def wanted(self, place: int) -> tuple[str, str, float]:
         record = self.history.records[place]
@@ -205,6 +147,7 @@ def _index(draft: _Draft, data: dict[str, Any]) -> None:
 def _keep_ancestors(draft: _Draft, places: Sequence[int], every: int, left: int) -> int:
     walks = draft.walker.walk((draft.wanted(place) for place in places), every, 0, "ancestors walk")
     for place, walked in zip(places, walks, strict=True):
+        draft.scores[place] = walked
         left = _keep(draft, place, walked.data, left)
     return left
 
@@ -370,7 +313,7 @@ def _columns(draft: _Draft, data: Mapping[str, Any]) -> dict[str, Any]:
         "joints": [score and score.joints for score in scores],
         "muscles": [score and score.muscles for score in scores],
         "displacement": [score and score.displacement for score in scores],
-        "copies": [score and score.copies for score in scores],
+        "copies": [(score and score.copies) or None for score in scores],
     }
 
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from elm_rl.report.viewer.contents import Contents, Walker, collect
+from elm_rl.report.viewer.contents import Contents, collect
 from elm_rl.report.viewer.packing import base64_text, pack_json
+from elm_rl.report.viewer.walker import Walker
 from elm_rl.runs.run_directory import write_text
 
 SITE_FILE = "index.html"

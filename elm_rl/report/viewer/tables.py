@@ -155,7 +155,7 @@ def _markdown_tables(text: str, name: str) -> list[Table]:
     """Pipe tables, each under the heading above it."""
     tables: list[Table] = []
     heading, block = name, list[list[str]]()
-    for line in [*text.splitlines(), ""]:
+    for line in [*text.split("\n"), ""]:  # not splitlines: it takes for an end of a line what may stand within a cell
         if line.lstrip().startswith("|"):
             cells = line.strip().removeprefix("|").removesuffix("|").split("|")
             block.append([cell.strip().replace("**", "").replace("`", "") for cell in cells])

@@ -20,7 +20,16 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run that has ended. Read only."""
     out = tmp_path_factory.mktemp("evolution") / "run"
     run_evolve(
-        EvolveConfig(out=out, seeds=("square",), iterations=4, batch_size=8, duration=1.0, n_jobs=1, progress=False)
+        EvolveConfig(
+            out=out,
+            seeds=("square",),
+            operators=("gp",),
+            iterations=4,
+            batch_size=8,
+            duration=1.0,
+            n_jobs=1,
+            progress=False,
+        )
     )
     return out
 
@@ -97,7 +106,7 @@ def test_a_terminal_shows_archives_and_operators(
     monkeypatch.setenv("COLUMNS", "120")
     run_watch(WatchConfig(run=ended, poll=0.01))
     shown = capsys.readouterr().out
-    for words in ("iteration 4 of 4", "QD score", "square", "gp", "builtin"):
+    for words in ("iteration 4 of 4", "QD score", "square", "gp", "admitted"):
         assert words in shown
 
 

@@ -7,9 +7,9 @@ function setUpMatrix() {
   matrix.large = controlledPlayer($("matrix-stage"), {
     low: true,
     label: "The chosen walk",
-    captions: (time, displacement) => {
+    captions: (time, distance) => {
       const [row, column] = state.cell;
-      return [[`${rows[row].name}, ${time.toFixed(1)} s`, 13], [`on ${terrains[column]}: ${far(Math.abs(displacement))}`, 17, 600]];
+      return [[`${rows[row].name}, ${time.toFixed(1)} s`, 13], [`on ${terrains[column]}: ${distance}`, 17, 600]];
     },
   });
   const best = terrains.map((_, column) => Math.max(...cells.map(line => line[column].distance)));

@@ -79,8 +79,7 @@ function raceSeek(time) {
     lane.player.seek(race.time);
     if (!lane.player.walk || !lane.player.views) continue;
     lane.now = Math.abs(lane.player.displacementNow);
-    const words = far(lane.now);
-    lane.far.textContent = words;
+    lane.far.textContent = lane.player.distanceWords;
     lane.fill.style.width = `${100 * Math.min(1, lane.now / best)}%`;
   }
   const ranked = [...race.lanes].sort((p, q) => q.now - p.now);

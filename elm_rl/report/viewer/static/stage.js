@@ -26,7 +26,7 @@ const sights = new IntersectionObserver(entries => entries.forEach(entry => {
   if (player.visible) { player.draw(); wake(); }
 }), {rootMargin: "80px"});
 
-// A walk on a canvas. `captions(time, displacement)` gives what is written on it; `ended` is called when a walk that does not
+// A walk on a canvas. `captions(time, distance)` gives what is written on it; `ended` is called when a walk that does not
 // repeat has come to its end.
 class Player {
   constructor(canvas, {captions = null, repeat = true, ended = null, moved = null, legend = false} = {}) {
@@ -97,6 +97,12 @@ class Player {
     return between(centre, this.time * store.data.walks.frame_rate) - centre[0];
   }
 
+  // Under way to the digit that rounded positions allow; at the end to two, as it was evaluated.
+  get distanceWords() {
+    const distance = Math.abs(this.displacementNow);
+    return this.time >= this.seconds && this.displacement !== null ? far(distance) : distance.toFixed(1);
+  }
+
   draw() {
     const {canvas, walk, terrain} = this, ratio = Math.min(2, devicePixelRatio || 1);
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -121,7 +127,7 @@ class Player {
     drawWorld(c, terrain, view);
     drawStart(c, terrain, view, this.views.centre[0]);
     drawWalker(c, walk, poseAt(walk, frame, this.pose), this.time, view);
-    if (this.captions) drawCaption(c, this.captions(this.time, this.displacementNow));
+    if (this.captions) drawCaption(c, this.captions(this.time, this.distanceWords));
   }
 }
 

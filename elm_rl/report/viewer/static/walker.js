@@ -6,9 +6,9 @@ const film = {running: false};
 function setUpWalker() {
   mainPlayer = controlledPlayer($("stage"), {
     label: "The walker on its terrain",
-    captions: (time, displacement) => [
+    captions: (time, distance) => [
       [`${archiveOf(state.shown).terrain}, ${time.toFixed(1)} s`, 13],
-      [`distance ${far(Math.abs(displacement))}`, 17, 600],
+      [`distance ${distance}`, 17, 600],
       ...(film.running ? [[filmWords(), 13]] : []),
     ],
     ended: () => { if (film.running) filmNext(); },
@@ -49,7 +49,7 @@ function showFigures(place) {
   const copies = records.copies[place];
   const entries = [...measures];
   if (records.joints[place] !== null) entries.push(["Joints, muscles", `${records.joints[place]}, ${records.muscles[place]}`]);
-  if (copies) entries.push(["Least of its copies", far(Math.min(distance, ...copies))], ["Copies", copies.map(far).join(", ")]);
+  if (copies) entries.push(["Least with copies", far(Math.min(distance, ...copies))], ["Copies", copies.map(far).join(", ")]);
   entries.push(["Niche", counted(records.niche[place])], ["Iteration", counted(records.iteration[place])],
     ["Made by", records.operators[records.operator[place]]], ["Elites descending", counted(records.heirs[place])]);
   const expected = run.robustness && copies ? Math.min(distance, ...copies.slice(0, run.robustness)) : distance;
@@ -59,7 +59,7 @@ function showFigures(place) {
       el("div", {class: "far", id: "distance"}, far(distance), " ", el("small", {}, `units on ${archive.terrain}`))),
     figuresList(entries),
   ];
-  if (expected !== records.fitness[place] && records.displacement[place] !== null)
+  if (expected !== records.fitness[place] && records.displacement[place] !== null && (copies || !run.robustness))
     parts.push(el("p", {class: "warn"}, `The run recorded a fitness of ${far(records.fitness[place])}; this version measures ${far(expected)}.`));
   else if (run.robustness)
     parts.push(el("p", {class: "hint"}, `Fitness ${far(records.fitness[place])}: the least distance of the walker and ${plural(run.robustness, "copy").replace("copys", "copies")}.`));

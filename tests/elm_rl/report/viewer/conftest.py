@@ -20,7 +20,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evolution") / "run"
     run_evolve(
         EvolveConfig(
-            out=out, seeds=("square", "radial"), iterations=6, batch_size=32, duration=2.0, n_jobs=1, progress=False
+            out=out,
+            seeds=("square", "radial"),
+            operators=("gp",),
+            iterations=6,
+            batch_size=32,
+            duration=2.0,
+            n_jobs=1,
+            progress=False,
         )
     )
     lines = list(read_jsonl(out / ADMITTED_FILE))

@@ -17,12 +17,13 @@ from elm_rl.errors import ElmError
 from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.maps import Maps
 from elm_rl.report import ReportConfig, run_report
-from elm_rl.report.viewer.contents import Contents, Walker, collect
+from elm_rl.report.viewer.contents import Contents, collect
 from elm_rl.report.viewer.failures import SAMPLES, read_failures
 from elm_rl.report.viewer.history import read_history
 from elm_rl.report.viewer.packing import base64_size, pack_json
 from elm_rl.report.viewer.site import write_site
 from elm_rl.report.viewer.tables import read_tables
+from elm_rl.report.viewer.walker import Walker
 from elm_rl.report.viewer.walks import decode_walk
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
