@@ -28,11 +28,12 @@ function readFragment() {
   for (const axis of ["x", "y"]) if (run.measures.includes(words.get(axis))) found[axis] = words.get(axis);
   const cuts = words.getAll("cut").map(text => text.split(".")).filter(([name, bin]) => run.measures.includes(name) && bin >= 0);
   if (words.has("map")) found.cuts = Object.fromEntries(cuts.map(([name, bin]) => [name, Number(bin)]));
-  const elite = placeOf(words.get("elite") || "");
+  const elite = words.has("elite") ? placeOf(words.get("elite")) : found.map === undefined ? -1 : bestElite(map.choices[found.map].archives);
   if (elite >= 0) found.elite = found.shown = elite;
   const shown = placeOf(words.get("shown") || "");
   if (shown >= 0 && lineageOf(found.elite ?? state.elite).includes(shown)) found.shown = shown;
   if (data.matrix.terrains.includes(words.get("on"))) found.ground = words.get("on");
+  if (found.ground && !words.has("walkers")) found.racers = usualField(found.ground);
   if (words.has("walkers"))
     found.racers = words.get("walkers").split(" ").map(name => name.startsWith("row.") ? -1 - Number(name.slice(4)) : placeOf(name))
       .filter(racer => (racer >= 0 || data.matrix.rows[-1 - racer]) && walkOn(racer, found.ground ?? state.ground));
@@ -84,6 +85,15 @@ function showOnMap(place) {
 
 const firstAxes = run => ({x: run.measures[Math.min(1, run.measures.length - 1)], y: run.measures[0]});
 
+function bestElite(archives) {
+  const {records} = store, of = new Set(archives);
+  let best = -1;
+  records.fitness.forEach((fitness, place) => {
+    if (records.elite[place] && of.has(records.archive[place]) && (best < 0 || fitness > records.fitness[best])) best = place;
+  });
+  return best;
+}
+
 const THEMES = ["auto", "light", "dark"];
 function setUpTheme() {
   let wanted = "auto";
@@ -123,8 +133,7 @@ async function start() {
     el("a", {href: `#view=${name}`, "data-view": name, onclick: event => { event.preventDefault(); setState({view: name}); }}, words)));
   setUpMap();
   setUpWalker();
-  let best = 0;
-  records.fitness.forEach((fitness, place) => { if (records.elite[place] && (!records.elite[best] || fitness > records.fitness[best])) best = place; });
+  const best = bestElite(data.archives.map((_, place) => place));
   Object.assign(state, firstAxes(mapRun()), {elite: best, shown: best, ground: data.matrix.terrains[0]});
   const home = map.choices.findIndex(choice => choice.archives.includes(records.archive[best]));
   Object.assign(state, {map: home}, firstAxes(store.data.runs[map.choices[home].run]));

@@ -17,7 +17,7 @@ function mapChoices() {
     for (const terrain of new Set(own.map(each => each.terrain))) {
       const there = own.filter(each => each.terrain === terrain);
       if (there.length > 1) choices.push({words: `${terrain}: the best of ${there.length} archives`, run: number, archives: there.map(each => each.place)});
-      for (const each of there) choices.push({words: `${terrain}: ${each.name.split("/")[0]}`, run: number, archives: [each.place]});
+      for (const each of there) choices.push({words: `${terrain}: ${each.name.replace(/\/.*/, "").replace(/^all$/, "all seeds")}`, run: number, archives: [each.place]});
     }
   });
   return choices;

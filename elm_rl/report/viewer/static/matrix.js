@@ -21,7 +21,7 @@ function setUpMatrix() {
     const button = el("button", {type: "button", class: first ? "cell best" : "cell", "aria-pressed": "false",
       "aria-label": `${row.name} on ${terrains[column]}: ${words}${first ? ", the best here" : ""}`,
       onclick: () => setState({cell: [r, column]})}, canvas, el("span", {}, el("b", {}, words)));
-    const player = new Player(canvas, {});
+    const player = new Player(canvas, {small: true});
     player.button = button;
     player.place = [r, column];
     matrix.players.push(player);

@@ -29,9 +29,9 @@ const sights = new IntersectionObserver(entries => entries.forEach(entry => {
 // A walk on a canvas. `captions(time, distance)` gives what is written on it; `ended` is called when a walk that does not
 // repeat has come to its end.
 class Player {
-  constructor(canvas, {captions = null, repeat = true, ended = null, moved = null, legend = false} = {}) {
-    Object.assign(this, {canvas, captions, repeat, ended, moved, legend});
-    this.time = 0; this.speed = 1; this.playing = false; this.visible = false; this.walk = null; this.token = 0; this.pause = 0;
+  constructor(canvas, {captions = null, repeat = true, ended = null, moved = null, small = false} = {}) {
+    Object.assign(this, {canvas, captions, repeat, ended, moved, small});
+    this.time = 0; this.speed = 1; this.hurry = 1; this.playing = false; this.visible = false; this.walk = null; this.token = 0; this.pause = 0;
     watched.set(canvas, this);
     sizes.observe(canvas);
     sights.observe(canvas);
@@ -74,7 +74,7 @@ class Player {
 
   advance(passed) {
     if (!this.playing || !this.walk) return false;
-    this.time += passed * this.speed;
+    this.time += passed * this.speed * this.hurry;
     if (this.time >= this.seconds) {
       this.time = this.seconds;
       this.pause += passed;
@@ -84,7 +84,8 @@ class Player {
         else { this.playing = false; this.ended?.(this); }
       }
     }
-    this.draw();
+    this.skip = this.small && !this.skip; // small pictures, of which there are many, change half as often
+    if (!this.skip) this.draw();
     this.moved?.(this);
     return true;
   }

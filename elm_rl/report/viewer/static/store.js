@@ -51,6 +51,8 @@ const archiveOf = place => store.data.archives[store.records.archive[place]];
 const runOf = place => store.data.runs[archiveOf(place).run];
 const terrainByText = text => store.data.terrains.find(each => each.text === text);
 
+const makerOf = place => store.planted.has(place) ? "planted" : store.records.operators[store.records.operator[place]];
+
 // The distance that this version measured where it measured one; what the run recorded otherwise.
 function distanceOf(place) {
   const displacement = store.records.displacement[place];

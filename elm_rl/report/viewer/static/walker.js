@@ -24,6 +24,7 @@ function setUpWalker() {
 async function showWalker() {
   const {records} = store, place = state.shown, archive = archiveOf(place), distance = distanceOf(place);
   mainPlayer.repeat = !film.running;
+  mainPlayer.hurry = film.running ? 2 : 1;
   const displacement = records.displacement[place];
   mainPlayer.canvas.setAttribute("aria-label",
     `Record ${records.id[place]} of ${archive.name} walking on ${archive.terrain}: distance ${far(distance)}`);
@@ -51,7 +52,7 @@ function showFigures(place) {
   if (records.joints[place] !== null) entries.push(["Joints, muscles", `${records.joints[place]}, ${records.muscles[place]}`]);
   if (copies) entries.push(["Least with copies", far(Math.min(distance, ...copies))], ["Copies", copies.map(far).join(", ")]);
   entries.push(["Niche", counted(records.niche[place])], ["Iteration", counted(records.iteration[place])],
-    ["Made by", records.operators[records.operator[place]]], ["Elites descending", counted(records.heirs[place])]);
+    ["Made by", makerOf(place)], ["Elites descending", counted(records.heirs[place])]);
   const expected = run.robustness && copies ? Math.min(distance, ...copies.slice(0, run.robustness)) : distance;
   const parts = [
     el("div", {class: "who-head"},
@@ -90,7 +91,7 @@ async function showTexts(place) {
     const sign = el("span", {class: change > 0 ? "better" : "worse"}, `${change > 0 ? "+" : "−"}${far(Math.abs(change))}`);
     parts.push(store.planted.has(place)
       ? el("p", {class: "hint"}, `The same program: an elite of ${runOf(parent).name.replaceAll("_", " ")}, record ${counted(store.records.id[parent])}, put on ${archiveOf(place).terrain}.`)
-      : el("p", {class: "hint"}, `By ${store.records.operators[store.records.operator[place]]} from record ${counted(store.records.id[parent])}: fitness ${far(store.records.fitness[parent])} to ${far(store.records.fitness[place])} (`, sign, ")."));
+      : el("p", {class: "hint"}, `By ${makerOf(place)} from record ${counted(store.records.id[parent])}: fitness ${far(store.records.fitness[parent])} to ${far(store.records.fitness[place])} (`, sign, ")."));
     if (store.records.crossed[place]) parts.push(el("p", {class: "hint"}, `Crossed with ${store.records.crossed[place].join(", ")}.`));
     if (message) parts.push(el("p", {class: "hint"}, message));
     if (!store.planted.has(place)) parts.push(el("div", {class: "row"}), diffBlock(before, program));
@@ -163,7 +164,7 @@ function step(by) {
 }
 
 const filmLine = () => lineageOf(state.elite).filter(place => store.records.walk[place] >= 0);
-const filmWords = () => `generation ${lineageOf(state.elite).indexOf(state.shown)}, ${store.records.operators[store.records.operator[state.shown]]}`;
+const filmWords = () => `generation ${lineageOf(state.elite).indexOf(state.shown)}, ${makerOf(state.shown)}`;
 
 function filmStart() {
   film.running = true;
@@ -180,5 +181,6 @@ function filmStop() {
   if (!film.running) return;
   film.running = false;
   mainPlayer.repeat = true;
+  mainPlayer.hurry = 1;
   showLineage();
 }
