@@ -152,20 +152,26 @@ def _cell(value: object) -> str:
 
 
 def _markdown_tables(text: str, name: str) -> list[Table]:
-    """Pipe tables, each under the heading above it."""
+    """Pipe tables, each with the heading and the paragraph above it."""
     tables: list[Table] = []
-    heading, block = name, list[list[str]]()
+    heading, paragraph, block, continued = name, list[str](), list[list[str]](), False
     for line in [*text.split("\n"), ""]:  # not splitlines: it takes for an end of a line what may stand within a cell
         if line.lstrip().startswith("|"):
             cells = line.strip().removeprefix("|").removesuffix("|").split("|")
-            block.append([cell.strip().replace("**", "").replace("`", "") for cell in cells])
+            block.append([_plain(cell) for cell in cells])
             continue
         if len(block) > 2 and all(set(cell) <= set(":- ") for cell in block[1]):
-            tables.append(_table(heading, "", block[0], block[2:]))
-        block = []
+            tables.append(_table(heading, " ".join(paragraph), block[0], block[2:]))
         if line.startswith("#"):
-            heading = line.lstrip("# ").strip() or name
+            heading, paragraph = _plain(line.lstrip("# ")) or name, []
+        elif line.strip():
+            paragraph = [_plain(line)] if block or not continued else [*paragraph, _plain(line)]
+        block, continued = [], bool(line.strip())
     return tables
+
+
+def _plain(text: str) -> str:
+    return text.strip().replace("**", "").replace("`", "")
 
 
 def _table(title: str, note: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -83,7 +83,8 @@ function showOnMap(place) {
   scrollTo({top: 0});
 }
 
-const firstAxes = run => ({x: run.measures[Math.min(1, run.measures.length - 1)], y: run.measures[0]});
+// The second measure across and the first up, as in the paper; an archive of one measure has one row.
+const firstAxes = ({measures}) => measures.length > 1 ? {x: measures[1], y: measures[0]} : {x: measures[0], y: ""};
 
 function bestElite(archives) {
   const {records} = store, of = new Set(archives);

@@ -122,6 +122,7 @@ function showMapFields() {
   $("map-choice").value = String(state.map);
   options($("map-x"), names, state.x);
   options($("map-y"), names, state.y);
+  $("map-y").parentElement.hidden = !state.y;
   const others = run.measures.filter(name => name !== state.x && name !== state.y);
   const have = [...$("map-cuts").children].map(label => label.dataset.measure);
   if (have.join() !== others.join())
@@ -152,7 +153,7 @@ function spanWords(run, name, bin) {
 
 function cellWords(cell) {
   const run = mapRun();
-  return [[state.x, cell.x], [state.y, cell.y]].map(([name, bin]) => `${name.replaceAll("_", " ")} ${spanWords(run, name, bin)}`).join(", ");
+  return [[state.x, cell.x], [state.y, cell.y]].filter(([name]) => name).map(([name, bin]) => `${name.replaceAll("_", " ")} ${spanWords(run, name, bin)}`).join(", ");
 }
 
 function drawMap() {
@@ -193,6 +194,7 @@ function drawMap() {
   const every = Math.max(1, Math.round(map.columns / 6)), each = Math.max(1, Math.round(map.rows / 6));
   for (let k = 0; k <= map.columns; k += every) c.fillText(tick(state.x, k), X(k), height - inset.bottom + 6);
   c.fillText(state.x.replaceAll("_", " "), X(map.columns / 2), height - 16);
+  if (!state.y) return drawScale();
   c.textAlign = "right"; c.textBaseline = "middle";
   for (let k = 0; k <= map.rows; k += each) c.fillText(tick(state.y, k), inset.left - 6, Math.max(8, inset.top + tall * (map.rows - k)));
   c.save();
@@ -224,7 +226,7 @@ function showMap() {
   fillMap();
   drawMap();
   const filled = map.cells.size, cell = chosenCell(), words = map.choices[state.map].words;
-  $("map").setAttribute("aria-label", `Map of elites, ${words}: ${filled} of ${map.columns * map.rows} cells filled, ${state.x} across, ${state.y} up`);
+  $("map").setAttribute("aria-label", `Map of elites, ${words}: ${filled} of ${map.columns * map.rows} cells filled, ${state.x} across${state.y ? `, ${state.y} up` : ""}`);
   const chosen = cell ? `${titled(cellWords(cell))}: ${far(store.records.fitness[cell.place])}${cell.count > 1 ? `, the best of ${cell.count}` : ""}.`
     : "The walker shown lies in no cell of this slice.";
   $("map-said").textContent = filled ? chosen : "No elite in this slice.";

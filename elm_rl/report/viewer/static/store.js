@@ -10,15 +10,17 @@ function startsOf(sizes) {
   return starts;
 }
 
+// The script stands before what it unpacks, so that the page has its colours before all of it is read.
+const allParsed = document.readyState === "loading"
+  ? new Promise(done => document.addEventListener("DOMContentLoaded", done, {once: true})) : Promise.resolve();
+let walkText = null;
+
 async function loadStore() {
+  await allParsed;
   store.data = await unpackJson(textOf("data"));
   store.records = store.data.records;
   store.walkStarts = startsOf(store.data.walks.sizes);
   store.blockStarts = startsOf(store.data.blocks);
-  const children = store.children = new Map();
-  store.records.parent.forEach((parent, place) => {
-    if (parent >= 0) children.set(parent, (children.get(parent) || 0) + 1);
-  });
   store.planted = new Set(store.records.planted);
 }
 
@@ -31,15 +33,10 @@ async function programOf(place) {
   return (await store.programBlocks.get(block))[place % store.data.block];
 }
 
-const allParsed = document.readyState === "loading"
-  ? new Promise(done => document.addEventListener("DOMContentLoaded", done, {once: true})) : Promise.resolve();
-let walkText = null;
-
 // A walk by its number, or null where the page has none. The last few hundred stay decoded.
 async function walkOf(number) {
   if (number < 0) return null;
   if (!store.walks.has(number)) {
-    await allParsed; // the walks stand behind the script, so that the page is there before all of them are
     walkText ??= textOf("walks");
     store.walks.set(number, decodeWalk(walkText.slice(store.walkStarts[number], store.walkStarts[number + 1]), store.data.walks));
     if (store.walks.size > 300) store.walks.delete(store.walks.keys().next().value);

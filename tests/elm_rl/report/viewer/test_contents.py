@@ -221,10 +221,12 @@ def test_tables_come_from_markdown_csv_and_parquet(tmp_path: Path) -> None:
     for name in ("scores.csv", "scores.parquet"):
         (table,) = read_tables(tmp_path / name)
         assert (table["columns"], table["rows"]) == (["generator", "mean"], [["a", "1.235"], ["b", "–"]])
-    (tmp_path / "page.md").write_text("# One\n\n|x|y|\n|-|-|\n|1|**2**|\n\n## Two\n\n|z|\n|-|\n|3|\n", encoding="utf-8")
-    assert [(each["title"], each["rows"]) for each in read_tables(tmp_path / "page.md")] == [
-        ("One", [["1", "2"]]),
-        ("Two", [["3"]]),
+    (tmp_path / "page.md").write_text(
+        "# One\n\nFirst.\n\nWhat `x`\nis:\n\n|x|y|\n|-|-|\n|1|**2**|\n\n## Two\n\n|z|\n|-|\n|3|\n", encoding="utf-8"
+    )
+    assert [(each["title"], each["note"], each["rows"]) for each in read_tables(tmp_path / "page.md")] == [
+        ("One", "What x is:", [["1", "2"]]),
+        ("Two", "", [["3"]]),
     ]
     (tmp_path / "none.md").write_text("words\n", encoding="utf-8")
     for name, words in (("none.md", "no table"), ("none.txt", "expected .md"), ("absent.csv", "cannot be read")):
