@@ -60,8 +60,8 @@ def run_report(config: ReportConfig) -> Path:
         return _write_site(config)
     if not (config.run / SUMMARY_FILE).is_file():
         raise ElmError(
-            f"'{config.run}' holds no {SUMMARY_FILE}, so no finished pipeline run, and no {ADMITTED_FILE}, so no evolution run; "
-            "give the --out of 'elm-rl pipeline' or 'elm-rl evolve', or run the pipeline again with --resume until it ends."
+            f"'{config.run}' holds no {SUMMARY_FILE}, so no finished pipeline run, and no {ADMITTED_FILE}, so no evolution "
+            "run; give the --out of one, or run the pipeline again with --resume until it ends."
         )
     summary = read_json(config.run / SUMMARY_FILE)
     if not isinstance(summary, dict) or not set(_STAGES) & set(summary):

@@ -60,7 +60,6 @@ function setUpMap() {
   });
   canvas.addEventListener("mousemove", event => {
     const found = cellUnder(event);
-    map.hovered = found;
     canvas.title = found ? `${cellWords(found)}: ${far(store.records.fitness[found.place])}` : "";
   });
   canvas.addEventListener("keydown", mapKeys);

@@ -29,7 +29,7 @@ function heightAt(line, x) {
 }
 
 // A view for each frame of a walk, all of one scale: as rendering/camera.py follows it, a little nearer.
-function follow(terrain, walk, width, height, rate, scaleLimit = Infinity) {
+function follow(terrain, walk, width, height, rate) {
   const {frames, joints, positions} = walk;
   const bounds = [0, 1].map(() => ({low: new Float64Array(frames), high: new Float64Array(frames)}));
   const centre = new Float64Array(frames);
@@ -47,7 +47,7 @@ function follow(terrain, walk, width, height, rate, scaleLimit = Infinity) {
   const extents = bounds.map(({low, high}) => Float64Array.from(low, (value, f) => high[f] - value).sort());
   const usual = extents.map(each => each[Math.min(frames - 1, Math.round(0.98 * (frames - 1)))]);
   const margin = Math.min(16, 0.06 * height);
-  const scale = Math.min(width / (1.35 * usual[0] + 7), height / (1.3 * usual[1] + 4), scaleLimit,
+  const scale = Math.min(width / (1.35 * usual[0] + 7), height / (1.3 * usual[1] + 4),
     ...[width, height].map((size, axis) => (size - 2 * margin) / Math.max(extents[axis][frames - 1], 1)));
   const [w, h, m] = [width / scale, height / scale, margin / scale];
   const below = Math.min(0.2 * h, Math.min(48, 0.2 * height) / scale);
