@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from elm_rl.report.viewer.history import read_history
-from tests.elm_rl.report.viewer.copied_run import HOSTILE
+from elm_rl.report.viewer.site import write_site
+from tests.elm_rl.report.viewer.copied_run import HOSTILE, copied_run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FOUND = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -232,6 +233,19 @@ def test_dark_and_light(open_page: Open) -> None:
     page.click("#theme")
     assert page.inner_text("#theme") == "Theme: light"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == shades["light"] != shades["dark"]
+
+
+def test_a_page_of_a_run_that_goes_on_loads_itself_again(browser: Browser, run: Path, tmp_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(write_site(copied_run(run, tmp_path / "copy"), refresh=1).as_uri())
+    page.wait_for_selector("html[data-ready=yes]")
+    page.evaluate("window.before = true")
+    page.wait_for_function("() => window.before === undefined", timeout=20_000)
+    page.check(".live input")
+    page.evaluate("window.before = true")
+    page.wait_for_timeout(1_500)
+    assert page.evaluate("window.before"), "held still"
+    page.close()
 
 
 def test_whoever_wants_less_motion_gets_it(open_page: Open) -> None:
