@@ -2,7 +2,8 @@
 
 Walks take most of a page. They come in this order, as long as there is room: those of the matrix, the lineages of the archives'
 best, the best of each niche of a terrain, the other elites, and then other ancestors, those of most elites first. Where all
-elites fit, walks keep every frame of the engine's record; otherwise every second one, between which the page interpolates.
+elites fit, walks keep every frame of the engine's record; otherwise every second one, between which the page interpolates, and
+where they still do not fit, positions are rounded more coarsely.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from elm_rl.report.viewer.matrix import matrix_rows, matrix_terrains
 from elm_rl.report.viewer.packing import base64_size, pack_json
 from elm_rl.report.viewer.tables import evolution_tables, pipeline_tables, read_tables
 from elm_rl.report.viewer.walker import Walker
-from elm_rl.report.viewer.walks import FORMAT, Walked
+from elm_rl.report.viewer.walks import DETAILS, Detail, Walked
 
 COPIES = 2
 """Perturbed copies by which each elite's robustness is told, at least."""
@@ -106,22 +107,20 @@ def _fill(draft: _Draft, tables: Sequence[Path], room: int) -> Contents:
     order = _elites_in_order(history)
     left = room - sum(map(base64_size, programs)) - base64_size(pack_json(data)) - _BYTES_A_RECORD * len(texts)
 
-    sample = [draft.wanted(place) for place in order[:: -(-len(order) // _SAMPLE)]]
-    sizes = [base64_size(walked.data) for walked in draft.walker.walk(sample, 1, 0, "sizes of walks", keep=False)]
-    every = 1 if sum(sizes) / len(sizes) * len(order) <= _ROOM_FOR_ELITES * left else 2
-    data["walks"] = FORMAT | {"frame_rate": FORMAT["frame_rate"] / every}
+    detail = _detail(draft, order, left)
+    data["walks"] = dict(detail.form)
 
-    data["matrix"], left = _matrix(draft, every, left)
-    elites = draft.walker.walk((draft.wanted(place) for place in order), every, copies, "elites walk")
+    data["matrix"], left = _matrix(draft, detail, left)
+    elites = draft.walker.walk((draft.wanted(place) for place in order), detail, copies, "elites walk")
     draft.scores.update(zip(order, elites, strict=True))
     lineages, others = _ancestors_in_order(history)
-    left = _keep_ancestors(draft, lineages, every, left)
+    left = _keep_ancestors(draft, lineages, detail, left)
     for place, walked in zip(order, elites, strict=True):
         left = _keep(draft, place, walked.data, left)
     for start in range(0, len(others), _BATCH):
         if left < _TOO_LITTLE:
             break
-        left = _keep_ancestors(draft, others[start : start + _BATCH], every, left)
+        left = _keep_ancestors(draft, others[start : start + _BATCH], detail, left)
     _index(draft, data)
     fixed = sum(map(base64_size, programs))
     while (excess := fixed + base64_size(pack_json(data)) + sum(data["walks"]["sizes"]) - room) > 0:
@@ -135,6 +134,16 @@ def _fill(draft: _Draft, tables: Sequence[Path], room: int) -> Contents:
     return Contents(data, programs, draft.walks)
 
 
+def _detail(draft: _Draft, order: Sequence[int], room: int) -> Detail:
+    """The most detail at which the walks of all elites take no more than their share of the room, by a sample of them."""
+    sample = [draft.wanted(place) for place in order[:: -(-len(order) // _SAMPLE)]]
+    for detail in DETAILS[:-1]:
+        sizes = [base64_size(walked.data) for walked in draft.walker.walk(sample, detail, 0, "sizes", keep=False)]
+        if sum(sizes) / len(sizes) * len(order) <= _ROOM_FOR_ELITES * room:
+            return detail
+    return DETAILS[-1]
+
+
 def _index(draft: _Draft, data: dict[str, Any]) -> None:
     """Says in the data which walks there are, and whose."""
     data["records"] = _columns(draft, data)
@@ -144,8 +153,8 @@ def _index(draft: _Draft, data: dict[str, Any]) -> None:
             cell["walk"] = -1
 
 
-def _keep_ancestors(draft: _Draft, places: Sequence[int], every: int, left: int) -> int:
-    walks = draft.walker.walk((draft.wanted(place) for place in places), every, 0, "ancestors walk")
+def _keep_ancestors(draft: _Draft, places: Sequence[int], detail: Detail, left: int) -> int:
+    walks = draft.walker.walk((draft.wanted(place) for place in places), detail, 0, "ancestors walk")
     for place, walked in zip(places, walks, strict=True):
         draft.scores[place] = walked
         left = _keep(draft, place, walked.data, left)
@@ -182,12 +191,12 @@ def _ancestors_in_order(history: History) -> tuple[list[int], list[int]]:
     return first, [place for place in others if place not in known and not history.records[place].elite]
 
 
-def _matrix(draft: _Draft, every: int, left: int) -> tuple[dict[str, Any], int]:
+def _matrix(draft: _Draft, detail: Detail, left: int) -> tuple[dict[str, Any], int]:
     rows, terrains = matrix_rows(draft.history, draft.summary), matrix_terrains(draft.history, draft.summary)
     duration = draft.duration(0)
     walked = iter(
         draft.walker.walk(
-            ((row.program, terrain, duration) for row in rows for terrain in terrains), every, COPIES, "matrix"
+            ((row.program, terrain, duration) for row in rows for terrain in terrains), detail, COPIES, "matrix"
         )
     )
     cells = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from elm_rl.errors import ElmError
-from elm_rl.report.viewer.walks import Walked, WalkJob, walk_all
+from elm_rl.report.viewer.walks import Detail, Walked, WalkJob, walk_all
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.terrains.texts import terrain_from_text
 
@@ -24,7 +24,7 @@ class Walker:
 
     n_jobs: int = -1
     progress: bool = True
-    _known: dict[tuple[str, str, float, int, int], Walked] = field(default_factory=dict)
+    _known: dict[tuple[str, str, float, Detail, int], Walked] = field(default_factory=dict)
     _terrains: dict[str, Terrain] = field(default_factory=dict)
 
     def terrain(self, text: str) -> Terrain:
@@ -41,25 +41,25 @@ class Walker:
         return self._terrains[text]
 
     def walk(
-        self, wanted: Iterable[tuple[str, str, float]], every: int, copies: int, title: str, keep: bool = True
+        self, wanted: Iterable[tuple[str, str, float]], detail: Detail, copies: int, title: str, keep: bool = True
     ) -> list[Walked]:
         """Walks of programs.
 
         Args:
             wanted: Programs, the texts that name their terrains, and the time to walk, s.
-            every: Keep one of so many frames.
+            detail: How much of each walk to keep.
             copies: Perturbed copies of each.
             title: What the progress bar says.
             keep: Whether to remember them.
         """
-        keys = [(program, terrain, duration, every, copies) for program, terrain, duration in wanted]
+        keys = [(program, terrain, duration, detail, copies) for program, terrain, duration in wanted]
         new = list(dict.fromkeys(key for key in keys if key not in self._known))
-        made: dict[tuple[str, str, float, int, int], Walked] = {}
+        made: dict[tuple[str, str, float, Detail, int], Walked] = {}
         with tqdm(total=len(new), desc=title, disable=None if self.progress else True, leave=False) as bar:
             for duration in dict.fromkeys(key[2] for key in new):
                 some = [key for key in new if key[2] == duration]
                 jobs = [WalkJob(key[0], self.terrain(key[1]), copies) for key in some]
-                for key, walked in zip(some, walk_all(jobs, duration, every, self.n_jobs), strict=True):
+                for key, walked in zip(some, walk_all(jobs, duration, detail, self.n_jobs), strict=True):
                     made[key] = walked
                     bar.update()
         walks = [self._known.get(key) or made[key] for key in keys]

@@ -119,7 +119,9 @@ def test_the_page_tells_what_was_evaluated(run: Path, site: Path, data: dict[str
         assert tuple(records["copies"][place]) == evaluation.copy_distances
         number = records["walk"][place]
         size = data["walks"]["sizes"][number]
-        frames = decode_walk(base64.b64decode(walks[starts[number] : starts[number] + size])).frames
+        frames = decode_walk(
+            base64.b64decode(walks[starts[number] : starts[number] + size]), data["walks"]["step"]
+        ).frames
         moved = frames[-1, :, 0].mean() - frames[0, :, 0].mean()
         assert moved == pytest.approx(evaluation.displacement, abs=data["walks"]["step"])
     assert sum(data["walks"]["sizes"]) == len(walks)
@@ -176,7 +178,7 @@ def test_a_page_stays_within_its_size(run: Path, tmp_path: Path) -> None:
     needed = sum(map(base64_size, whole.walks))
     tight = collect(run, [], size_without_walks(whole) + needed // 3, walker)
     kept = [place for place, walk in enumerate(tight.data["records"]["walk"]) if walk >= 0]
-    assert tight.data["walks"]["frame_rate"] == 10
+    assert (tight.data["walks"]["frame_rate"], tight.data["walks"]["step"]) == (10, 0.05)
     assert 0 < len(kept) < len(tight.data["records"]["walk"])
 
     assert size_without_walks(tight) + sum(map(base64_size, tight.walks)) <= size_without_walks(whole) + needed // 3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from elm_rl.report.viewer.walks import STEP, WalkJob, decode_walk, encode_walk, kept_frames, walk_all
+from elm_rl.report.viewer.walks import DETAILS, WalkJob, decode_walk, encode_walk, kept_frames, walk_all
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.physics.rollout import roll_out
 from sodarace_gym.programs.program import compile_program
@@ -16,6 +16,7 @@ from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.library import load_walker
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
+STEP = DETAILS[0].step
 NAMES = ("square", "radial", "cppn_mutable", "biped")
 PAIR = WalkerDesign(((0.0, 0.0), (1.0, 2.0)), (Muscle(0, 1, False, -0.3, 1.0),))
 
@@ -25,7 +26,7 @@ def test_decoded_positions_are_the_engines_to_half_a_step(terrain: str) -> None:
     for name in NAMES:
         design = compile_program(load_walker(name))[0]
         trajectory = roll_out(design, make_terrain(terrain), duration=4.0, record=True).trajectory
-        decoded = decode_walk(encode_walk(design, kept_frames(trajectory, 1)))
+        decoded = decode_walk(encode_walk(design, kept_frames(trajectory, 1), STEP), STEP)
         assert decoded.frames.shape == trajectory.shape
         assert np.abs(decoded.frames - trajectory).max() <= STEP / 2
         assert np.abs(decoded.joints - np.array(design.joints)).max() <= STEP / 2
@@ -36,16 +37,17 @@ def test_decoded_positions_are_the_engines_to_half_a_step(terrain: str) -> None:
 
 @given(
     st.lists(st.tuples(*[st.floats(-900.0, 900.0)] * 4), min_size=1, max_size=12).map(np.array),
+    st.sampled_from([detail.step for detail in DETAILS]),
 )
-def test_any_motion_is_kept_to_half_a_step(rows: NDArray[np.float64]) -> None:
+def test_any_motion_is_kept_to_half_a_step(rows: NDArray[np.float64], step: float) -> None:
     frames = rows.reshape(-1, 2, 2)
-    assert np.abs(decode_walk(encode_walk(PAIR, frames)).frames - frames).max() <= STEP / 2
+    assert np.abs(decode_walk(encode_walk(PAIR, frames, step), step).frames - frames).max() <= step / 2 + 1e-9
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0.01, 5.0), st.sampled_from([-1.0, 1.0]), st.floats(0.0, 10.0))
 def test_the_phase_says_how_a_muscle_is_driven(phase: float, amplitude: float, sign: float, angle: float) -> None:
     design = WalkerDesign(PAIR.joints, (Muscle(0, 1, False, sign * amplitude, phase),))
-    (turns,) = decode_walk(encode_walk(design, np.zeros((1, 2, 2)))).muscles[:, 3]
+    (turns,) = decode_walk(encode_walk(design, np.zeros((1, 2, 2)), STEP), STEP).muscles[:, 3]
     drawn, driven = np.sin(angle + 2.0 * np.pi * turns / 256.0), sign * np.sin(angle + phase)
     assert abs(drawn - driven) <= np.pi / 256.0 + 1e-6
 
@@ -55,7 +57,7 @@ def test_distances_are_the_evaluators_to_the_last_bit() -> None:
     programs = [*map(load_walker, NAMES), "def make_walker():\n    return 3\n"]
     with Evaluator(n_jobs=1, duration=3.0, robustness=2) as evaluator:
         evaluated = evaluator.evaluate(programs, terrain)
-    walked = list(walk_all([WalkJob(program, terrain, 2) for program in programs], 3.0, every=2, n_jobs=2))
+    walked = list(walk_all([WalkJob(program, terrain, 2) for program in programs], 3.0, DETAILS[-1], n_jobs=2))
     for ours, theirs in zip(walked, evaluated, strict=True):
         assert (ours.distance, ours.displacement, ours.copies) == (
             theirs.fitness,
@@ -64,7 +66,7 @@ def test_distances_are_the_evaluators_to_the_last_bit() -> None:
         )
         assert ours.error == (theirs.error and theirs.error.kind)
     assert walked[-1].data == b""
-    assert len(decode_walk(walked[0].data).frames) == 31, (
+    assert len(decode_walk(walked[0].data, DETAILS[-1].step).frames) == 31, (
         "every second of the frames, the first and the last among them"
     )
 
