@@ -40,7 +40,7 @@ help: ## List the targets and settings (this is what `make` alone does)
 demo: $(STAMP_ELM) ## Install what is needed, then run the whole pipeline, small
 	@echo "==> Running the whole pipeline at demo size; it writes to $(DEMO_OUT)"
 	$(VENV)/bin/elm-rl pipeline --preset demo --out "$(DEMO_OUT)"
-	@echo "==> The demo is done: read $(DEMO_OUT)/report.md and $(DEMO_OUT)/summary.json"
+	@echo "==> The demo is done: open $(DEMO_OUT)/index.html in a browser; read $(DEMO_OUT)/report.md and $(DEMO_OUT)/summary.json"
 
 test: lint ## Install what the tests need, then check style, types and import directions, and run the tests
 	@echo "==> Running the tests in $(TEST_WORKERS) processes"

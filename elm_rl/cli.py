@@ -136,8 +136,15 @@ STAGES: dict[str, Stage] = {
         "elm_rl.report.page",
         "ReportConfig",
         "run_report",
-        "Draws the pictures of a pipeline run and writes its report.md anew.",
+        "Writes the page on which the walkers of a run walk (index.html), and a pipeline run's report.md with its pictures.",
         "elm-rl report --run runs/demo",
+    ),
+    "watch": Stage(
+        "elm_rl.report.watch",
+        "WatchConfig",
+        "run_watch",
+        "Follows an evolution run in the terminal until it ends; with --page its page of walks too.",
+        "elm-rl watch runs/evolution --page",
     ),
     "ledger": Stage(
         "elm_rl.report.ledger",

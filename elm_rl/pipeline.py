@@ -147,7 +147,7 @@ def _run_stages(config: PipelineConfig, scale: Scale) -> dict[str, Any]:
     }
     write_json(config.out / SUMMARY_FILE, summary)
     with clock.measure("report"):
-        run_report(ReportConfig(run=config.out))
+        run_report(ReportConfig(run=config.out, n_jobs=config.n_jobs, progress=config.progress))
     return summary
 
 

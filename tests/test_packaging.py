@@ -36,6 +36,7 @@ ELM_MODULES = (
     "peft",
     "pyarrow",
     "ribs",
+    "rich",
     "safetensors",
     "stable_baselines3",
     "tensorboard",

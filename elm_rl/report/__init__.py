@@ -1,7 +1,8 @@
 """What people look at after a run, or while it goes on.
 
-`page` writes ``report.md`` with its tables (`figures`) and pictures (`gallery`, `pictures`); `lineage` tells how an elite came
-about (`ancestry`) and `lineage_strip` draws it.
+`page` writes ``report.md`` with its tables (`figures`) and pictures (`gallery`, `pictures`), and has `viewer` write the page on
+which the walkers walk; `watch` follows a run that goes on, and `ledger` adds up what runs have cost; `lineage` tells how an
+elite came about (`ancestry`) and `lineage_strip` draws it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``report.md``: what a pipeline run came to, in tables and pictures, for somebody who was not there."""
+"""``report.md``: what a pipeline run came to, for somebody who was not there; and the page on which its walkers walk."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elm_rl.errors import ElmError
+from elm_rl.errors import ConfigError, ElmError
 from elm_rl.judging.terrain_matrix import SURE_PERCENT
 from elm_rl.report.figures import MISSING, figure, matrices_of, part, table, terrains_of
 from elm_rl.report.gallery import GENERATOR_NAMES, draw_pictures
+from elm_rl.report.viewer import SITE_FILE, Walker, write_site
 from elm_rl.runs.path_settings import take_paths
-from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, write_text
+from elm_rl.runs.run_directory import ADMITTED_FILE, SUMMARY_FILE, read_json, write_text
 from elm_rl.runs.run_lock import run_lock
 
 REPORT_FILE = "report.md"
@@ -25,25 +26,42 @@ class ReportConfig:
     """Settings of ``elm-rl report``."""
 
     run: Path
-    """Folder of a finished ``elm-rl pipeline`` run."""
+    """Folder of a finished ``elm-rl pipeline`` run, or of an ``elm-rl evolve`` run, which may still be going on and gets the
+    page of walks alone."""
+    tables: tuple[Path, ...] = ()
+    """Further tables for the page of walks, such as those of benchmarks: Markdown, CSV or Parquet files."""
+    megabytes: float = 25.0
+    """Most that the page of walks takes, in millions of bytes. Where there is no room for all walks, those of the worst elites
+    and of ancestors of few elites are left out."""
+    n_jobs: int = -1
+    """Threads that make the walks; -1 for one a core."""
+    progress: bool = True
+    """Show progress bars."""
 
     def __post_init__(self) -> None:
         take_paths(self)
+        if not 1.0 <= self.megabytes <= 1000.0:
+            raise ConfigError(f"megabytes is {self.megabytes}; expected 1 to 1000.")
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
 
 
 def run_report(config: ReportConfig) -> Path:
-    """Writes ``report.md`` and its pictures (folder ``report/``) from what the run left.
+    """Writes ``report.md``, its pictures (folder ``report/``) and the page of walks (``index.html``) from what the run left.
 
     Returns:
-        The path of the report.
+        The path of the report; of the page where the run is an evolution run.
 
     Raises:
-        ElmError: The folder holds no summary of a pipeline run, another process writes to it, or the disk is full.
+        ElmError: The folder holds neither the summary of a pipeline run nor an evolution run, another process writes to it, or
+            the disk is full.
     """
+    if (config.run / ADMITTED_FILE).is_file():
+        return _write_site(config)
     if not (config.run / SUMMARY_FILE).is_file():
         raise ElmError(
-            f"'{config.run}' holds no {SUMMARY_FILE}, so no finished pipeline run; give the --out of 'elm-rl pipeline', or "
-            "run that again with --resume until it ends."
+            f"'{config.run}' holds no {SUMMARY_FILE}, so no finished pipeline run, and no {ADMITTED_FILE}, so no evolution "
+            "run; give the --out of one, or run the pipeline again with --resume until it ends."
         )
     summary = read_json(config.run / SUMMARY_FILE)
     if not isinstance(summary, dict) or not set(_STAGES) & set(summary):
@@ -52,8 +70,24 @@ def run_report(config: ReportConfig) -> Path:
             f"{', '.join(_STAGES)}; give the --out of 'elm-rl pipeline', not the folder of one of its stages."
         )
     with run_lock(config.run):
-        write_text(config.run / REPORT_FILE, write_page(summary, draw_pictures(summary, config.run)))
+        pictures = draw_pictures(summary, config.run) | {"site": _link(config)}
+        write_text(config.run / REPORT_FILE, write_page(summary, pictures))
     return config.run / REPORT_FILE
+
+
+def _write_site(config: ReportConfig) -> Path:
+    walker = Walker(n_jobs=config.n_jobs, progress=config.progress)
+    return write_site(config.run, tables=config.tables, megabytes=config.megabytes, walker=walker)
+
+
+def _link(config: ReportConfig) -> str:
+    """Writes the page of walks; returns a link to it, or why there is none."""
+    if not (config.run / "evolution" / ADMITTED_FILE).is_file():
+        return "(No page of walks: the run's evolution is not here.)"
+    try:
+        return f"See the walkers walk: [{SITE_FILE}]({_write_site(config).name})"
+    except ElmError as error:
+        return f"(No page of walks: {error})"
 
 
 def write_page(summary: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
@@ -67,11 +101,17 @@ def write_page(summary: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         Markdown.
     """
     stage1, stage2, stage3 = (part(summary, stage) for stage in _STAGES)
-    sections = [_head(summary), _stage1(stage1, pictures), _stage2(stage2), _stage3(stage3, pictures)]
+    sections = [
+        _head(summary),
+        pictures.get("site", ""),
+        _stage1(stage1, pictures),
+        _stage2(stage2),
+        _stage3(stage3, pictures),
+    ]
     sections += [_films(stage3, pictures), _foot(summary)]
     if any(MISSING in section for section in sections):
         sections.append(f"{MISSING} stands for what this run's summary does not hold.")
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _head(summary: Mapping[str, Any]) -> str:

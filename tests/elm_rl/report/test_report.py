@@ -217,6 +217,18 @@ def test_what_is_no_summary_of_a_pipeline_is_refused(summary: Any, tmp_path: Pat
         run_report(ReportConfig(run=tmp_path))
 
 
-def test_the_folder_of_a_stage_is_refused(evolution: Path) -> None:
+def test_the_folder_of_a_stage_is_refused(evolution: Path, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_bytes((evolution / "summary.json").read_bytes())
     with pytest.raises(ElmError, match="not the folder of one of its stages"):
-        run_report(ReportConfig(run=evolution))
+        run_report(ReportConfig(run=tmp_path))
+
+
+def test_a_report_links_the_page_of_walks_or_says_why_there_is_none(
+    small: dict[str, Any], evolution: Path, tmp_path: Path
+) -> None:
+    assert "(No page of walks: the run's evolution is not here.)" in report(tmp_path, small)
+    shutil.copytree(evolution, tmp_path / "evolution")
+    assert "[index.html](index.html)" in report(tmp_path, small)
+    assert (tmp_path / "index.html").is_file()
+    (tmp_path / "evolution" / "admitted.jsonl").write_text('{"id": 0}\n', encoding="ascii")
+    assert "(No page of walks: A record of" in report(tmp_path, small)
