@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,13 @@ class ArchiveSpec:
             if not _number(novelty) or not 0.0 < novelty < math.inf:
                 raise ConfigError(f"novelty is {novelty!r}; expected a number above 0, such as 0.08.")
             self._set(novelty=float(novelty))
+
+    @classmethod
+    def left_out(cls) -> ArchiveSpec:
+        """All settings still left out, from which a command line can set some: `dataclasses.replace` fills the others in."""
+        spec = object.__new__(cls)
+        spec._set(**{each.name: each.default for each in fields(cls)})
+        return spec
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -280,8 +287,9 @@ class ProgramMap:
             # Beyond the ranges the nearest point would not be the nearest cell.
             return self._offer_fixed(program, fitness, np.clip(shares, 0.0, 1.0), fields)
         nearest = int(self.archive.index_of_single(shares)) if len(self.archive) else 0
-        # An array of one number, unlike what the others give.
-        status = np.asarray(self.archive.add_single(program, fitness, shares, **fields)["status"]).item()
+        # As a batch of one: a single text it would keep as an array without dimensions.
+        batch = {name: [value] for name, value in fields.items()}
+        status = int(self.archive.add([program], [fitness], [shares], **batch)["status"][0])
         return None if status == 0 else nearest if status == 1 else len(self.archive) - 1
 
     def _offer_fixed(self, program: str, fitness: float, measures: Any, fields: dict[str, Any]) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,7 @@ class EvolveConfig(DrawnTerrains):
     """Further terrains, drawn from the train split; the seed decides which."""
     try_everywhere: bool = False
     """With several terrains: try every valid child on all of them, and not only on its parent's."""
-    archive: ArchiveSpec = ArchiveSpec()  # noqa: RUF009 - it is frozen
+    archive: ArchiveSpec = field(default_factory=ArchiveSpec.left_out)
     """What archives the run has: kind, measures, ranges, bins."""
     maps: Literal["seed", "terrain"] = "seed"
     """Whether each seed has a map of its own on each terrain, or all seeds share one map a terrain."""
@@ -105,6 +105,7 @@ class EvolveConfig(DrawnTerrains):
     def __post_init__(self) -> None:
         take_paths(self)
         super().__post_init__()
+        object.__setattr__(self, "archive", replace(self.archive))  # what is left out of it is filled in
         spared = {"seeds": self.start_from, "terrains": self.random_terrains, "operators": None}
         for name, instead in spared.items():
             values = getattr(self, name)

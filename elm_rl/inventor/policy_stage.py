@@ -36,8 +36,8 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
     """Settings that these stages share."""
 
     start: Path | None = None
-    """Folder of the policy to start from, such as 'elm-rl supervised' has written; left out, the built-in one. What is learnt is
-    kept near it."""
+    """Folder of the policy to start from, such as 'elm-rl supervised' has written; left out, the built-in one. What is learnt
+    is kept near it."""
     out: Path
     """Folder for the policy, its metrics and its figures. A finished one with the same settings is reused, a stopped one is
     gone on with."""

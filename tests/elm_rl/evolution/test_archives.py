@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elm_rl.errors import ConfigError
-from elm_rl.evolution import archives
+from elm_rl.evolution import EvolveConfig, archives, run_evolve
 from elm_rl.evolution.archives import KINDS, ArchiveSpec, ProgramMap, centroids, map_figures
 from elm_rl.evolution.measures import MEASURES
 from elm_rl.evolution.seeds import load_seed
@@ -280,3 +282,26 @@ def test_what_is_not_finite_is_refused(spec: ArchiveSpec) -> None:
     with pytest.raises(ValueError, match="finite"):
         program_map.offer("no place", 2.0, [math.nan, *good[1:]], id=1)
     assert program_map.elites()["program"].tolist() == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "spec"),
+    [
+        ("", ArchiveSpec()),
+        ("--archive.measures mass", ArchiveSpec(measures=("mass",))),
+        ("--archive.kind cvt --archive.cells 50", ArchiveSpec(kind="cvt", cells=50)),
+        ("--archive.kind proximity --archive.measures joints", ArchiveSpec(kind="proximity", measures=("joints",))),
+        ("--archive.kind sliding --archive.bins 4", ArchiveSpec(kind="sliding", bins=(4,))),
+    ],
+)  # fmt: skip
+def test_the_command_line_fills_in_what_it_is_not_told(flags: str, spec: ArchiveSpec) -> None:
+    assert tyro.cli(EvolveConfig, args=flags.split()).archive == spec
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_programs_of_every_archive_can_be_bred_from(tmp_path: Path, kind: str) -> None:
+    config = EvolveConfig(
+        out=tmp_path, seeds=("square",), operators=("gp",), archive=ArchiveSpec(kind=kind), iterations=2, batch_size=8,
+        duration=1.0, n_jobs=1, progress=False,
+    )  # fmt: skip
+    assert run_evolve(config)["evaluations"] > 8
