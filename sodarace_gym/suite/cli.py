@@ -131,8 +131,8 @@ def show_failures(progress: Progress) -> None:
     if progress.failed:
         print(progress.failed[0]["traceback"], file=sys.stderr)
         print(
-            f"error: '{progress.name}' raised in {len(progress.failed)} of {progress.done} tasks; the first traceback is above, all "
-            "are in results.parquet. Run the same command again to repeat these tasks.",
+            f"error: '{progress.name}' raised in {len(progress.failed)} of {progress.done} tasks; the first traceback stands "
+            "above, all are in results.parquet. Run the same command again to repeat these tasks.",
             file=sys.stderr,
         )
 

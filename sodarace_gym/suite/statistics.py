@@ -1,8 +1,8 @@
 """How repetitions on many terrains are summed up.
 
 The definitions are those of Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice",
-https://arxiv.org/abs/2108.13264, and of their package rliable, which itself asks for a release of ``arch`` that knows no newer
-Python than 3.10.
+https://arxiv.org/abs/2108.13264, and of their package rliable, which itself asks for a release of ``arch`` without a wheel for
+today's Python.
 
 Scores are arrays of shape (seeds, terrains). Intervals are percentiles of a stratified bootstrap: the seeds of each terrain are
 drawn anew by themselves, the terrains stay. They tell what other seeds would have given, not what other terrains would.
