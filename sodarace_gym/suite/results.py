@@ -136,7 +136,7 @@ def load_results(path: Path) -> pd.DataFrame:
     """
     pandas = needed("pandas")
     needed("pyarrow")
-    file = path / RESULTS_FILE if path.is_dir() else path
+    file = path if path.suffix == ".parquet" else path / RESULTS_FILE
     if not file.is_file():
         raise SuiteError(f"There is no '{file}'; `python -m sodarace_gym.suite run --help` says how to make one.")
     table: pd.DataFrame = pandas.read_parquet(file)
