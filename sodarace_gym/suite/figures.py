@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sodarace_gym.suite.generator import Training
 from sodarace_gym.suite.statistics import Scores, interquartile_mean, interquartile_mean_interval
 from sodarace_gym.suite.task import FIRST
 
@@ -32,8 +33,7 @@ class Figures:
         swap: What a champion is worth on its own terrain more than another terrain's champion is there, mean; NaN where no
             swaps are done.
         swap_wins: Share of swaps in which it is worth more.
-        training_evaluations: Evaluations before the first task.
-        training_seconds: Time before the first task, s.
+        training: What it took before the first task, as declared.
         evaluations: Evaluations a task, mean.
         model_calls: Calls of models a task, mean.
         tokens: Tokens a task, mean.
@@ -50,8 +50,7 @@ class Figures:
     distinct: float
     swap: float
     swap_wins: float
-    training_evaluations: int
-    training_seconds: float
+    training: Training
     evaluations: float
     model_calls: float
     tokens: float
@@ -114,14 +113,20 @@ def _figures(name: str, rows: pd.DataFrame) -> Figures:
         distinct=float(rows["behaviours"].sum()) / evaluations,
         swap=float(worth.mean()) if len(worth) else np.nan,
         swap_wins=float((worth > 0).mean()) if len(worth) else np.nan,
-        training_evaluations=int(rows["training_evaluations"].max(skipna=True) or 0),
-        training_seconds=float(rows["training_seconds"].max(skipna=True) or 0.0),
+        training=_training(rows),
         evaluations=float(rows["evaluations"].mean()),
         model_calls=float(rows["model_calls"].mean()),
         tokens=float(rows["tokens"].mean()),
         seconds=float(rows["seconds"].mean()),
         failed=int(rows["error"].notna().sum()),
     )
+
+
+def _training(rows: pd.DataFrame) -> Training:
+    # None where it was not known, because the generator could not be made.
+    spent = {field.name: rows[f"training_{field.name}"].max() for field in fields(Training)}
+    whole = {name: int(value) for name, value in spent.items() if name != "seconds" and value == value}
+    return Training(**whole, seconds=float(spent["seconds"]) if spent["seconds"] == spent["seconds"] else 0.0)
 
 
 def _matrix(rows: pd.DataFrame, column: str) -> Scores:

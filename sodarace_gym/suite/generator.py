@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,7 +30,6 @@ class Training:
     seconds: float = 0.0
 
 
-@runtime_checkable
 class Generator(Protocol):
     """Anything that writes programs for a terrain.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sodarace_gym.suite.definition import Definition
 from sodarace_gym.suite.errors import SuiteError
 from sodarace_gym.suite.figures import Comparison, Figures, compare_generators, groups_of
+from sodarace_gym.suite.generator import Training
 from sodarace_gym.suite.statistics import probability_of_improvement_interval
 from sodarace_gym.suite.task import FIRST
 
@@ -46,13 +47,22 @@ def results_page(results: pd.DataFrame, definition: Definition, pictures: Sequen
             "install the version of sodarace-gym that they were made with."
         )
     parts = [_about(definition), *(f"![{text}]({file})" for text, file in pictures)]
-    for comparison in compare_generators(results):
+    compared = compare_generators(results)
+    for comparison in compared:
         parts += _budget(comparison)
+    learnt = {each.name: each.training for part in compared for each in part.figures if each.training != Training()}
+    if learnt:
+        header = ["generator", "evaluations", "model calls", "tokens", "seconds"]
+        rows = [
+            [name, f"{cost.evaluations:,}", f"{cost.model_calls:,}", f"{cost.tokens:,}", f"{cost.seconds:,.0f}"]
+            for name, cost in learnt.items()
+        ]
+        parts += ["## What was spent before, as declared", markdown_table(header, rows)]
     failed = results[results["error"].notna()]
     if len(failed):
         parts += ["## Failures", "Each counts 0; `results.parquet` holds the tracebacks."]
-        rows = failed.groupby(["generator", "error"], sort=True).size()
-        parts.append(markdown_table(["generator", "error", "cells"], [[*key, count] for key, count in rows.items()]))
+        counts = failed.groupby(["generator", "error"], sort=True).size()
+        parts.append(markdown_table(["generator", "error", "tasks"], [[*key, count] for key, count in counts.items()]))
     return "\n\n".join(parts)
 
 
@@ -108,7 +118,7 @@ def _row(each: Figures, firsts: int) -> list[str]:
         f"{100 * each.valid:.0f}",
         f"{100 * each.distinct:.0f}",
         swap,
-        f"{each.training_evaluations:,}",
+        f"{each.training.evaluations:,}",
         f"{each.model_calls:,.0f}",
         f"{each.tokens:,.0f}",
         f"{each.seconds:.1f}",

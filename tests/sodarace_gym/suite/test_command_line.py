@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sodarace_gym.suite import SuiteError, entry, load_definition
+from sodarace_gym.suite import SuiteError, load_definition
 from sodarace_gym.suite.cli import main
 from sodarace_gym.suite.entry import Entry, read_entry
 from sodarace_gym.suite.results import load_results
@@ -61,7 +61,7 @@ def test_two_generators_are_compared(file, tmp_path, capsys):
     assert all(line.count("–") == 1 for line in against), "nobody is compared with itself"
     assert "| raises (2 failed) |" in page
     assert "| raises | ZeroDivisionError: on purpose | 4 |" in page
-    assert "1,234" in page, "evaluations of training"
+    assert "| search | 1,234 | 0 | 5 | 0 |" in page, "what was spent on training"
     assert "By group" not in page, "all are of one group"
 
 
@@ -131,10 +131,20 @@ def test_another_state_of_a_file_is_another_source(file, tmp_path):
 
 
 def test_installed_packages_offer_generators_by_name(file, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(entry, "installed", lambda: {"theirs": f"{file}:Random"})
+    # As pip installs a package: a module, and a folder that describes it.
+    (tmp_path / "their_package.py").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    about = tmp_path / "theirs-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(
+        "[sodarace_gym.generators]\ntheirs = their_package:Random\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     assert Entry("theirs").make().name == "random"
-    with pytest.raises(SuiteError, match="installed are theirs"):
+    with pytest.raises(SuiteError, match=r"installed are .*theirs"):
         Entry("mine").make()
+    main(["list"])
+    assert "  theirs: their_package:Random" in capsys.readouterr().out
 
 
 def test_the_help_teaches_how_to_enter(capsys):
