@@ -4,7 +4,7 @@ The rule: MAP-Elites with the operator gp spends the given evaluations on each t
 greatest of the judged distances. The seeds are others than the suite's, so that no run of an entrant is its own measure.
 
 Usage: ``python -m benchmarks.suite_references --out runs/references --budget 10000 --seeds 5 --version 1 --write``, which takes
-about 5 hours on two cores; stopped at any moment, the same command goes on. ``--write`` writes the definition of the suite
+about 6 hours on two cores; stopped at any moment, the same command goes on. ``--write`` writes the definition of the suite
 anew, under a version of its own; the digest that the tests know (tests/sodarace_gym/suite/test_definition.py) is printed.
 """
 

@@ -7,6 +7,7 @@ the results are the same for any number of workers, in any order, with or withou
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,9 @@ def run_suite(
     cells = plan.cells(entry, definition)
     ParallelMap(plan.n_jobs, plan.backend)  # says what is wrong with either
     name = entry.make().name
-    with GeneratorLog(out, name, entry, definition) as log:
+    with GeneratorLog(out, name, entry, definition) as log, warnings.catch_warnings():
+        # A worker that has loaded a large library is taken for one that leaks, and is replaced; no job is lost.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         missing = [cell for cell in cells if cell.key not in log.done]
         progress = Progress(name, kept=len(cells) - len(missing))
         for number, row in enumerate(_rows(play, missing, plan, definition), start=progress.kept + 1):
