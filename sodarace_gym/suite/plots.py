@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ def draw_results(results: pd.DataFrame, folder: Path, stem: str = "suite") -> li
     """
     figure_class: Any = needed("matplotlib.figure").Figure
     comparisons = [each for each in compare_generators(results) if each.figures]
+    names = sorted({each.name for comparison in comparisons for each in comparison.figures})
+    colours = {name: f"C{number % 10}" for number, name in enumerate(names)}  # the same in every panel
     drawn = []
     for text, name, draw in (
         ("Interquartile means by budget", f"{stem}_scores.png", _scores),
@@ -42,7 +45,7 @@ def draw_results(results: pd.DataFrame, folder: Path, stem: str = "suite") -> li
         figure = figure_class(figsize=(5.2 * len(comparisons), 4.2), layout="constrained")
         axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
         for axis, comparison in zip(axes, comparisons, strict=True):
-            draw(axis, comparison)
+            draw(axis, comparison, colours)
             axis.set_title(f"{comparison.budget:,} evaluation{'s' * (comparison.budget > 1)}")
             axis.grid(alpha=0.3)
         beside = folder / f"{name}.tmp"
@@ -52,21 +55,22 @@ def draw_results(results: pd.DataFrame, folder: Path, stem: str = "suite") -> li
     return drawn
 
 
-def _scores(axis: Any, comparison: Comparison) -> None:
+def _scores(axis: Any, comparison: Comparison, colours: Mapping[str, str]) -> None:
     for place, each in enumerate(reversed(comparison.figures)):
         mean, low, high = each.interval
         if not np.isnan(low):
-            axis.barh(place, high - low, left=low, color="C0", alpha=0.4)
-        axis.plot([mean, mean], [place - 0.4, place + 0.4], color="C0")
+            axis.barh(place, high - low, left=low, color=colours[each.name], alpha=0.4)
+        axis.plot([mean, mean], [place - 0.4, place + 0.4], color=colours[each.name])
     axis.set_yticks(range(len(comparison.figures)), [each.name for each in reversed(comparison.figures)], fontsize=8)
     axis.set_xlabel("interquartile mean score")
     axis.set_xlim(left=0.0)
 
 
-def _profiles(axis: Any, comparison: Comparison) -> None:
+def _profiles(axis: Any, comparison: Comparison, colours: Mapping[str, str]) -> None:
     thresholds = _THRESHOLDS.tolist()
-    for number, each in enumerate(comparison.figures):
-        colour, style = f"C{number % 10}", ("-", "--", ":")[number // 10 % 3]
+    for each in comparison.figures:
+        colour = colours[each.name]
+        style = ("-", "--", ":")[list(colours).index(each.name) // 10 % 3]
         axis.plot(thresholds, performance_profile(each.scores, thresholds), style, color=colour, label=each.name)
         low, high = performance_profile_interval(each.scores, thresholds)
         axis.fill_between(thresholds, low, high, color=colour, alpha=0.15, linewidth=0)
