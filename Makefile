@@ -65,8 +65,8 @@ format: $(STAMP_TEST) ## Repair formatting, import order and what else ruff can 
 benchmarks: $(STAMP_ELM) ## Run the benchmarks that need no finished run; each prints its table
 	@echo "==> Measuring evaluations per second"
 	$(PY) -m benchmarks.throughput
-	@echo "==> Comparing generators of walkers at equal evaluations"
-	$(PY) -m benchmarks.generators
+	@echo "==> Comparing generators of walkers on the paper's terrains, at equal evaluations"
+	$(PY) -m benchmarks.suite --out runs/suite --groups paper --budgets 1 8 64
 	@echo "==> Asking whether the terrains ask for different walkers"
 	$(PY) -m benchmarks.terrains
 	@echo "==> Asking whether difficulty orders the terrains"

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from joblib import Memory, Parallel, delayed
-from sb3_contrib import MaskablePPO
-from stable_baselines3 import SAC
 from tqdm import tqdm
 
-from benchmarks.baselines import Generator, Meter
-from benchmarks.learners import Learner, RandomActions, vector_ppo
+from benchmarks.entrants.agents import Learner, RandomActions, vector_ppo, vector_sac, word_ppo
 from benchmarks.tables import format_interval, markdown_table, mean_interval, publish
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.physics.constants import DURATION
+from sodarace_gym.suite import BudgetSpent, Generator, Task
+from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.paper import TERRAIN_NAMES
 from sodarace_gym.wrappers.box_actions import BoxActions
 from sodarace_gym.wrappers.sequential_actions import SequentialActions
@@ -34,48 +34,6 @@ TERRAINS = ("Flat", "LeftWall", "Bumpy", "Tunnel")
 FIRST_SEEDS = {"vectors": 0, "words": 5}
 """First seed by the kind of action. MaskablePPO's reward was chosen on seeds 0 to 4, so that it is judged on others; the
 settings of the learners on vectors were never changed."""
-
-
-def vector_sac() -> Learner:
-    """SAC on vectors: without a next step there is nothing to bootstrap, so it learns the reward of an action alone."""
-    return Learner(
-        "SB3 SAC on BoxActions",
-        BoxActions,
-        SAC,
-        learning_starts=256,
-        gamma=0.0,
-        learning_rate=1e-3,
-        batch_size=256,
-        policy_kwargs={"net_arch": [128, 128]},
-    )
-
-
-def word_ppo(name: str, reward_scale: float, reward_power: float) -> Learner:
-    """MaskablePPO on words; only the last token is rewarded, so nothing is discounted.
-
-    A search is after the best walker, not the mean one: a power of the distance above 1 makes the policy seek risk. The idea,
-    with quantiles instead of a power: Petersen et al. 2021, "Deep symbolic regression", https://arxiv.org/abs/1912.04871.
-
-    Args:
-        name: Its name in tables.
-        reward_scale: Distance that earns a reward of 1, walker units.
-        reward_power: The reward is this power of the scaled distance.
-    """
-    return Learner(
-        name,
-        SequentialActions,
-        MaskablePPO,
-        reward_scale=reward_scale,
-        reward_power=reward_power,
-        n_steps=512,
-        batch_size=128,
-        n_epochs=5,
-        learning_rate=1e-3,
-        ent_coef=0.01,
-        gamma=1.0,
-        gae_lambda=1.0,
-        policy_kwargs={"net_arch": [64]},
-    )
 
 
 def contests() -> dict[str, tuple[RandomActions, list[Learner]]]:
@@ -110,10 +68,10 @@ def measure(generator: Generator, terrain: str, budget: int, seed: int, duration
         ``best`` of all distances, the ``mean`` of all, and the mean of the ``last`` quarter.
     """
     torch.set_num_threads(1)
-    with Evaluator(n_jobs=1, duration=duration) as evaluator:
-        meter = Meter(evaluator, terrain, budget)
-        generator.spend(meter, seed)
-    distances = np.array(meter.fitness)
+    with Evaluator(n_jobs=1, duration=duration) as evaluator, suppress(BudgetSpent):
+        task = Task(terrain, make_terrain(terrain), budget, evaluator)
+        generator.generate(task, np.random.default_rng(seed))
+    distances = np.array(task.books.scores)
     last = distances[-max(1, budget // 4) :]
     return {"best": float(distances.max()), "mean": float(distances.mean()), "last": float(last.mean())}
 

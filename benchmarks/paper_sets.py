@@ -30,7 +30,7 @@ from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_blind, sample_conditioned
 from elm_rl.judging.terrain_matrix import diagonal_support
-from elm_rl.judging.terrain_scores import TerrainScore, least, score_programs
+from elm_rl.judging.terrain_scores import TerrainScore, score_programs
 from elm_rl.models.language_model import load_language_model, load_policy
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, write_json
@@ -190,7 +190,7 @@ def judge_policy(folder: Path, terrains: Sequence[str], evaluator: Evaluator, kn
     rows, scores, best_of = [], [], []
     for number, asked in enumerate(terrains):
         found = [evaluator.evaluate(written[asked], terrain, robustness=ROBUSTNESS) for terrain in terrains]
-        distances = np.array([[least(each) for each in column] for column in found])
+        distances = np.array([[each.score for each in column] for column in found])
         scores.append(_plain(score_programs(written[asked], found[number], known)))
         best_of.append(float(distances[number].reshape(-1, 8).max(axis=1).mean()))
         # The own terrain counts less by the factor: what is still diagonal then is so by at least that much.

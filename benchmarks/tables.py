@@ -6,13 +6,16 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from sodarace_gym.suite.tables import markdown_table
+
+__all__ = ["RESULTS", "format_interval", "machine", "markdown_table", "mean_interval", "publish", "wilson_interval"]
 
 RESULTS = Path(__file__).parent / "results"
 """Where results are committed."""
@@ -79,13 +82,6 @@ def format_interval(values: ArrayLike, digits: int = 1) -> str:
     if np.isnan(low):
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; the first column is left-aligned, the others right-aligned."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def machine() -> str:

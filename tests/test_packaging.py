@@ -237,6 +237,7 @@ def test_every_room_says_what_lives_there_and_offers_it(repository: Path) -> Non
         ("rendering", {"numba", "pymunk", "pygame"}),
         ("envs", {"numba", "pymunk", "pygame", "pydantic_monty"}),
         ("wrappers", {"numba", "pymunk", "pygame", "pydantic_monty"}),
+        ("suite", {"numba", "pymunk", "pydantic_monty", "pandas", "pyarrow", "matplotlib", "joblib"}),
     ],
 )
 def test_a_room_loads_only_what_is_asked_for(tmp_path: Path, room: str, absent: set[str]) -> None:
@@ -281,13 +282,15 @@ def test_everything_imported_is_declared(repository: Path) -> None:
     everything = elm.union(
         *(with_parts(requirements(setup["options.extras_require"][extra])) for extra in BENCHMARK_EXTRAS)
     )
+    suite = with_parts(requirements(setup["options.extras_require"]["suite"]))
     providers = importlib.metadata.packages_distributions()
 
     undeclared = []
     for package, allowed in (("sodarace_gym", base), ("elm_rl", elm), ("benchmarks", everything)):
         for path in modules(repository, package):
+            extra = suite if "suite" in path.relative_to(repository).parts[:2] else set()
             for name in set(imported_names(path)) - {*sys.stdlib_module_names, *PACKAGES, "benchmarks"}:
-                if not allowed & {canonicalize_name(provider) for provider in providers.get(name, [])}:
+                if not (allowed | extra) & {canonicalize_name(provider) for provider in providers.get(name, [])}:
                     undeclared.append(f"{path.relative_to(repository)} imports {name}")
     assert not undeclared
 

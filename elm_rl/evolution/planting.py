@@ -9,16 +9,11 @@ from elm_rl.evolution.seeds import read_seed, seed_name
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.state import EvolutionState
 from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
-from sodarace_gym.evaluation import Evaluation, Evaluator
+from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.terrain import Terrain
 
 SHARED = "all"
 """The archive's name where all seeds share one."""
-
-
-def objective(evaluation: Evaluation) -> float:
-    """What is maximised: the distance, or with perturbed copies the least of the distances, in walker units."""
-    return evaluation.fitness if evaluation.robust_fitness is None else evaluation.robust_fitness
 
 
 def archive_name(config: EvolveConfig, seed: str, terrain: str) -> str:
@@ -98,7 +93,7 @@ def plant(
                 archive_name(config, seed, terrain),
                 program,
                 evaluation,
-                fitness=objective(evaluation),
+                fitness=evaluation.score,
                 parents=(),
                 operator="seed",
                 message="",

@@ -9,7 +9,7 @@ from typing import Any
 
 from elm_rl.evolution.bandit import divide
 from elm_rl.evolution.children_log import child_line
-from elm_rl.evolution.planting import archive_name, objective
+from elm_rl.evolution.planting import archive_name
 from elm_rl.evolution.screening import Birth
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.state import EvolutionState, new_counts
@@ -145,7 +145,7 @@ def _robust(
 def _offered(state: EvolutionState, outcome: Outcome, evaluation: Evaluation) -> tuple[Outcome, int | None]:
     """What became of a valid, new child, and the id of its record."""
     parent, child = outcome.parent, outcome.child
-    fitness = objective(evaluation)
+    fitness = evaluation.score
     admission = state.admit(
         parent.archive,
         child.program or "",
@@ -185,7 +185,7 @@ def _try_everywhere(
                 archive_name(config, seed, terrain),
                 birth.child.program or "",
                 evaluation,
-                fitness=objective(evaluation),
+                fitness=evaluation.score,
                 parents=[birth.parent.id, *(other.id for other in birth.parent.others)],
                 operator=birth.child.operator,
                 message=birth.child.message,

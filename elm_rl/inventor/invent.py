@@ -13,7 +13,6 @@ from PIL import Image
 from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.inventor.builtin import BUILTIN_POLICY
-from elm_rl.judging.terrain_scores import least
 from elm_rl.models.conditioning import prompts_of
 from elm_rl.models.language_model import load_policy
 from elm_rl.models.sampling import context_length, sample_completions
@@ -179,7 +178,7 @@ class _Pool:
             if each.valid and each.design is not None:
                 digest = design_digest(each.design)
                 place = self._shown if digest in self._known else self.walkers
-                place.setdefault(digest, Invention(program, least(each), each.fitness, maker))
+                place.setdefault(digest, Invention(program, each.score, each.fitness, maker))
         self.walkers, self._shown = (
             dict(sorted(place.items(), key=lambda item: -item[1].least)[: self.count])
             for place in (self.walkers, self._shown)

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from elm_rl.corpus.corpus import TRAIN, load_corpus
 from elm_rl.corpus.cross_table import CrossTable
 from elm_rl.judging.terrain_matrix import diagonal_support, is_conditional
-from elm_rl.judging.terrain_scores import Known, TerrainScore, least, score_programs
+from elm_rl.judging.terrain_scores import Known, TerrainScore, score_programs
 from elm_rl.models.conditioning import prompts_of
 from elm_rl.models.sampling import sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
@@ -123,7 +123,7 @@ def compare(
                 terrain: _best(by_terrain[terrain], scored[terrain][column]) for column, terrain in enumerate(terrains)
             }
         if not blind:
-            distances = [np.array([[least(each) for each in column] for column in scored[row]]) for row in terrains]
+            distances = [np.array([[each.score for each in column] for column in scored[row]]) for row in terrains]
             matrices[name] = [[float(mean) for mean in row.mean(axis=1)] for row in distances]
             support[name] = diagonal_support(distances)
     return {
@@ -150,5 +150,5 @@ def _figures(score: TerrainScore) -> dict[str, float | None]:
 
 
 def _best(programs: Sequence[str], scored: Sequence[Evaluation]) -> dict[str, Any]:
-    index = int(np.argmax([least(each) for each in scored]))
+    index = int(np.argmax([each.score for each in scored]))
     return {"program": programs[index], "distance": scored[index].fitness}

@@ -88,7 +88,7 @@ def score_terrains(
 
 def score_programs(programs: Sequence[str], found: Sequence[Evaluation], known: Known) -> TerrainScore:
     """The figures of programs that were rolled out on one terrain."""
-    distances = np.array([least(each) for each in found])
+    distances = np.array([each.score for each in found])
     valid = np.array([each.valid for each in found])
     digests = [None if each.design is None else design_digest(each.design) for each in found]
     copy = np.array([digest in known.designs for digest in digests])
@@ -106,11 +106,6 @@ def score_programs(programs: Sequence[str], found: Sequence[Evaluation], known: 
         novel=float(distances[rest].mean()) if rest.any() else float("nan"),
         novel_valid=float(valid[rest].mean()) if rest.any() else float("nan"),
     )
-
-
-def least(evaluation: Evaluation) -> float:
-    """What counts of a roll-out: the least distance where copies were made, else the distance, walker units."""
-    return evaluation.fitness if evaluation.robust_fitness is None else evaluation.robust_fitness
 
 
 def swap_test(
@@ -132,7 +127,7 @@ def swap_test(
     for text in texts:
         terrain = terrain_from_text(text)
         own, other = (
-            np.mean([least(each) for each in evaluator.evaluate(list(written), terrain, robustness=robustness)])
+            np.mean([each.score for each in evaluator.evaluate(list(written), terrain, robustness=robustness)])
             for written in (programs[text], programs[lender[text]])
         )
         worth[text] = float(own - other)

@@ -64,6 +64,11 @@ class Evaluation:
         """Whether the program built a walker that could be simulated."""
         return self.error is None
 
+    @property
+    def score(self) -> float:
+        """What counts: the least distance where copies walked along, else the distance, walker units."""
+        return self.fitness if self.robust_fitness is None else self.robust_fitness
+
     def __getstate__(self) -> dict[str, Any]:
         # Read-only views do not pickle; plain dicts do.
         return self.__dict__ | {"repairs": dict(self.repairs)}

@@ -1,7 +1,7 @@
-"""Agents of ordinary reinforcement learning libraries, and the random agents they must beat, as ``Generator``s.
+"""Agents of ordinary reinforcement learning libraries, and random ones that act as they do.
 
 Every evaluation is one episode: a vector is one step, a word is as many as it has tokens. The terrain of an episode is always
-the same, so there is nothing to plan ahead and rewards are not discounted.
+the same, so there is nothing to plan ahead and rewards are not discounted. Needs the extra ``agents``.
 """
 
 from __future__ import annotations
@@ -13,56 +13,35 @@ import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 
-from benchmarks.baselines import Meter
+from benchmarks.entrants.task_evaluator import TaskEvaluator
+from sodarace_gym.envs import SodaraceEnv
+from sodarace_gym.suite import Task
 from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT
 from sodarace_gym.wrappers.box_actions import BoxActions
+from sodarace_gym.wrappers.sequential_actions import SequentialActions
 
 Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
 
-class _Booked(gym.Wrapper[Any, Any, Any, Any]):
-    """Books every episode of an environment on a meter."""
-
-    def __init__(self, env: gym.Env[Any, Any], meter: Meter) -> None:
-        super().__init__(env)
-        self.meter = meter
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """A step; the last of an episode is an evaluation."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if (terminated or truncated) and self.meter.left > 0:
-            self.meter.record(float(reward), info["error"] is None)
-        return observation, reward, terminated, truncated, info
-
-
-class _WhileBudgetLasts(BaseCallback):
-    """Ends the training when the meter's budget is spent."""
-
-    def __init__(self, meter: Meter) -> None:
-        super().__init__()
-        self.meter = meter
-
-    def _on_step(self) -> bool:
-        return self.meter.left > 0
-
-
-def make_env(wrapper: Wrapper, meter: Meter, reward_scale: float = 1.0, reward_power: float = 1.0) -> gym.Env[Any, Any]:
-    """The meter's terrain under a wrapper of actions, scaled for neural networks after the meter has booked the distance.
+def make_env(wrapper: Wrapper, task: Task, reward_scale: float = 1.0, reward_power: float = 1.0) -> gym.Env[Any, Any]:
+    """The environment of a task under a wrapper of actions, scaled for neural networks.
 
     Args:
         wrapper: Of the actions.
-        meter: Books the episodes.
+        task: Evaluates the episodes; when it is spent, ``step`` raises BudgetSpent.
         reward_scale: Distance that earns a reward of 1, walker units.
         reward_power: The reward is this power of the scaled distance; above 1 rare far walkers outweigh many middling ones.
 
     Returns:
         An environment whose profiles lie in [-1, 1].
     """
-    env = wrapper(gym.make(f"Sodarace-{meter.terrain}-v0", duration=meter.evaluator.duration))
+    plain = SodaraceEnv(task.terrain, duration=task.duration, robustness=task.robustness)
+    plain.use_evaluator(TaskEvaluator(task))
+    env = wrapper(plain)
     profile = gym.spaces.Box(-1.0, 1.0, env.observation_space["floor"].shape, np.float32)  # type: ignore[index]
     space = gym.spaces.Dict({**env.observation_space.spaces, "floor": profile, "ceiling": profile})  # type: ignore[attr-defined]
 
@@ -70,9 +49,7 @@ def make_env(wrapper: Wrapper, meter: Meter, reward_scale: float = 1.0, reward_p
         heights = {name: observation[name] / np.float32(PROFILE_MAX_HEIGHT) for name in ("floor", "ceiling")}
         return {**observation, **heights}
 
-    env = gym.wrappers.TransformReward(
-        _Booked(env, meter), lambda distance: (float(distance) / reward_scale) ** reward_power
-    )
+    env = gym.wrappers.TransformReward(env, lambda distance: (float(distance) / reward_scale) ** reward_power)
     return gym.wrappers.TransformObservation(env, scaled, space)
 
 
@@ -87,11 +64,11 @@ class RandomActions:
     def __init__(self, name: str, wrapper: Wrapper) -> None:
         self.name, self.wrapper = name, wrapper
 
-    def spend(self, meter: Meter, seed: int) -> bool:
+    def generate(self, task: Task, rng: np.random.Generator) -> None:
         """See ``Generator``."""
-        env = make_env(self.wrapper, meter)
-        env.action_space.seed(seed)
-        while meter.left > 0:
+        env = make_env(self.wrapper, task)
+        env.action_space.seed(int(rng.integers(2**31)))
+        while task.left > 0:
             _, info = env.reset()
             over = False
             while not over:
@@ -99,7 +76,6 @@ class RandomActions:
                 _, _, terminated, truncated, info = env.step(env.action_space.sample(**mask))
                 over = terminated or truncated
         env.close()
-        return True
 
 
 class Learner:
@@ -127,14 +103,13 @@ class Learner:
         self.name, self.wrapper, self.algorithm = name, wrapper, algorithm
         self.reward_scale, self.reward_power, self.settings = reward_scale, reward_power, settings
 
-    def spend(self, meter: Meter, seed: int) -> bool:
+    def generate(self, task: Task, rng: np.random.Generator) -> None:
         """See ``Generator``."""
-        torch.manual_seed(seed)
-        env = make_env(self.wrapper, meter, self.reward_scale, self.reward_power)
+        torch.set_num_threads(1)  # sums are then added in one order
+        env = make_env(self.wrapper, task, self.reward_scale, self.reward_power)
+        seed = int(rng.integers(2**31))
         model = self.algorithm("MultiInputPolicy", env, seed=seed, device="cpu", **self.settings)
-        model.learn(total_timesteps=meter.budget * 1_000, callback=_WhileBudgetLasts(meter))
-        env.close()
-        return True
+        model.learn(total_timesteps=task.budget * 1_000)  # more than there are: the task ends it
 
 
 def vector_ppo() -> Learner:
@@ -149,4 +124,48 @@ def vector_ppo() -> Learner:
         learning_rate=1e-3,
         gamma=1.0,
         policy_kwargs={"log_std_init": -0.5, "net_arch": [64]},
+    )
+
+
+def vector_sac() -> Learner:
+    """SAC on vectors: without a next step there is nothing to bootstrap, so it learns the reward of an action alone."""
+    return Learner(
+        "SB3 SAC on BoxActions",
+        BoxActions,
+        SAC,
+        learning_starts=256,
+        gamma=0.0,
+        learning_rate=1e-3,
+        batch_size=256,
+        policy_kwargs={"net_arch": [128, 128]},
+    )
+
+
+def word_ppo(
+    name: str = "MaskablePPO on SequentialActions", reward_scale: float = 30.0, reward_power: float = 3.0
+) -> Learner:
+    """MaskablePPO on words; only the last token is rewarded, so nothing is discounted.
+
+    A search is after the best walker, not the mean one: a power of the distance above 1 makes the policy seek risk. The idea,
+    with quantiles instead of a power: Petersen et al. 2021, "Deep symbolic regression", https://arxiv.org/abs/1912.04871.
+
+    Args:
+        name: Its name in tables.
+        reward_scale: Distance that earns a reward of 1, walker units.
+        reward_power: The reward is this power of the scaled distance.
+    """
+    return Learner(
+        name,
+        SequentialActions,
+        MaskablePPO,
+        reward_scale=reward_scale,
+        reward_power=reward_power,
+        n_steps=512,
+        batch_size=128,
+        n_epochs=5,
+        learning_rate=1e-3,
+        ent_coef=0.01,
+        gamma=1.0,
+        gae_lambda=1.0,
+        policy_kwargs={"net_arch": [64]},
     )

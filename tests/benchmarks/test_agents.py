@@ -8,9 +8,10 @@ import pytest
 pytest.importorskip("sb3_contrib")
 
 from benchmarks.agents import contests, measure, verdict
-from benchmarks.baselines import Meter
-from benchmarks.learners import Learner, RandomActions, make_env
+from benchmarks.entrants.agents import Learner, RandomActions, make_env
 from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.suite import BudgetSpent, Task
+from sodarace_gym.suite.cell import run_generator
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.walkers.words import TOKENS
 from sodarace_gym.wrappers.box_actions import BoxActions
@@ -26,26 +27,30 @@ for agent in AGENTS:
         agent.settings |= {name: value for name, value in OFTEN.items() if name in agent.settings}
 
 
-def spent(agent: RandomActions | Learner, seed: int, budget: int = 20) -> Meter:
+def flat(evaluator: Evaluator, budget: int) -> Task:
+    return Task("Flat", make_terrain("Flat"), budget, evaluator)
+
+
+def spent(agent: RandomActions | Learner, seed: int, budget: int = 20) -> Task:
     with Evaluator(n_jobs=1, duration=1.0) as evaluator:
-        meter = Meter(evaluator, "Flat", budget)
-        assert agent.spend(meter, seed)
-    return meter
+        task = flat(evaluator, budget)
+        run_generator(agent, task, np.random.default_rng(seed))
+    return task
 
 
 @pytest.mark.parametrize("agent", AGENTS, ids=lambda agent: agent.name)
 def test_an_agent_spends_its_budget_and_the_same_seed_gives_the_same_distances(agent):
-    first, again, other = (spent(agent, seed) for seed in (1, 1, 2))
-    assert len(first.fitness) == len(first.valid) == 20
-    assert max(first.fitness) > 0
-    assert first.fitness == again.fitness
-    assert first.fitness != other.fitness
+    first, again, other = (spent(agent, seed).books.scores for seed in (1, 1, 2))
+    assert len(first) == 20
+    assert max(first) > 0
+    assert first == again
+    assert first != other
 
 
-def test_what_is_measured_is_what_the_meter_booked():
+def test_what_is_measured_is_what_the_task_booked():
     agent = RandomActions("random vectors", BoxActions)
     figures = measure(agent, "Flat", budget=8, seed=1, duration=1.0)
-    distances = spent(agent, seed=1, budget=8).fitness
+    distances = spent(agent, seed=1, budget=8).books.scores
     assert figures["best"] == max(distances)
     assert figures["mean"] == pytest.approx(np.mean(distances))
     assert figures["last"] == pytest.approx(np.mean(distances[-2:]))
@@ -54,7 +59,7 @@ def test_what_is_measured_is_what_the_meter_booked():
 @pytest.mark.parametrize("wrapper", [BoxActions, SequentialActions])
 def test_profiles_reach_the_agent_scaled_and_nothing_else_changes(wrapper):
     with Evaluator(n_jobs=1, duration=1.0) as evaluator:
-        env = make_env(wrapper, Meter(evaluator, "Tunnel", 1))
+        env = make_env(wrapper, Task("Tunnel", make_terrain("Tunnel"), 1, evaluator))
     observation, _ = env.reset(seed=0)
     assert observation in env.observation_space
     profile = make_terrain("Tunnel").profile()
@@ -65,11 +70,16 @@ def test_profiles_reach_the_agent_scaled_and_nothing_else_changes(wrapper):
 def test_the_agent_earns_a_power_of_the_distance_that_is_booked():
     words = iter(["polygon 8", "phase 0", "hub up left", "stop"])
     with Evaluator(n_jobs=1, duration=1.0) as evaluator:
-        meter = Meter(evaluator, "Flat", 1)
-        env = make_env(SequentialActions, meter, reward_scale=2.0, reward_power=3.0)
+        task = flat(evaluator, 1)
+        env = make_env(SequentialActions, task, reward_scale=2.0, reward_power=3.0)
         env.reset(seed=0)
         rewards = [float(env.step(TOKENS.index(word))[1]) for word in words]
-    [distance] = meter.fitness
+        env.reset()
+        for word in ("polygon 8", "phase 0", "hub up left"):
+            env.step(TOKENS.index(word))
+        with pytest.raises(BudgetSpent):
+            env.step(TOKENS.index("stop"))
+    [distance] = task.books.scores
     assert distance > 0.1
     assert rewards == pytest.approx([0.0, 0.0, 0.0, (distance / 2.0) ** 3])
 

@@ -1,0 +1,84 @@
+"""Samples of language models: of stage 2, which know no terrain, and of policies, which are asked for it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from elm_rl.models.conditioning import TerrainPolicy
+from elm_rl.models.language_model import load_language_model
+from elm_rl.models.sampling import context_length, sample_completions
+from elm_rl.models.tokenizer import decode_program, start_id
+from elm_rl.report.ledger import read_entries
+from sodarace_gym.suite import SuiteError, Task, Training
+
+_BATCH = 64
+"""Programs that are written side by side."""
+
+
+class Samples:
+    """Programs that a model of this project writes; a conditioned policy writes for the terrain of the task.
+
+    A policy with learned codes knows only the terrains that it has codes for, and has no answer for others.
+
+    Args:
+        folder: The model: of ``elm-rl pretrain``, or a policy of ``elm-rl supervised`` or a later stage.
+        costs: Folder whose stages count as training; ``elm-rl ledger`` shows them.
+        name: In tables.
+        temperature: Divides the logits.
+        min_p: Samples from the tokens that are at least this many times as likely as the likeliest one.
+        longest: Tokens at which a program is cut.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        costs: str,
+        name: str | None = None,
+        temperature: float = 1.0,
+        min_p: float = 0.0,
+        longest: int = 256,
+    ) -> None:
+        self.name = name or f"samples of {Path(folder).name}"
+        self.folder, self.temperature, self.min_p, self.longest = Path(folder), temperature, min_p, longest
+        entries = list(read_entries(Path(costs)))
+        if not entries:
+            raise SuiteError(f"Nothing in '{costs}' is the result of a stage; give the folder of all that it has cost.")
+        self.training = Training(
+            evaluations=sum(entry.evaluations or 0 for entry in entries),
+            tokens=sum(entry.tokens or 0 for entry in entries),
+            seconds=sum(entry.seconds or 0.0 for entry in entries),
+        )
+
+    def generate(self, task: Task, rng: np.random.Generator) -> None:
+        """See ``Generator``."""
+        torch.set_num_threads(1)  # sums are then added in one order
+        model, tokenizer = _loaded(self.folder)
+        prompt = [start_id(tokenizer)]
+        if isinstance(model, TerrainPolicy):
+            if model.config.terrains and task.name not in model.config.terrains:
+                return
+            prompt = [*model.prompt_ids(task.name), *prompt]
+        room = min(self.longest, context_length(model) - len(prompt))
+        while task.left > 0:
+            answers = sample_completions(
+                model,
+                tokenizer,
+                [prompt] * min(_BATCH, task.left),
+                max_new_tokens=room,
+                temperature=self.temperature,
+                min_p=self.min_p,
+                seed=int(rng.integers(2**63)),
+            )
+            task.spend(model_calls=len(answers), tokens=sum(map(len, answers)))
+            task.evaluate([decode_program(tokenizer, ids) for ids in answers])
+
+
+@lru_cache
+def _loaded(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    return load_language_model(folder)
