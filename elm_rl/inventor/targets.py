@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from elm_rl.corpus.cross_table import CrossTable
 from elm_rl.corpus.walker_regressor import WalkerRegressor
 from elm_rl.errors import ConfigError
+from elm_rl.judging.selection_baselines import greedy_portfolio
 from sodarace_gym.terrains.distribution import TerrainDistribution
 
 ScoreName = Literal["plain", "least", "mean"]
@@ -27,6 +28,9 @@ class TargetConfig:
     """Count what a regression over all terrains of the table expects, instead of what was rolled out; needs 10 terrains."""
     per_terrain: int = 40
     """Walkers learnt for each terrain."""
+    portfolio: int = 0
+    """Only so many walkers are learnt at all: a greedy choice, so that some of them suits each terrain. On many terrains a few
+    are as good as all, and a policy tells a few apart far sooner. 0 for all walkers."""
     bands: int = 0
     """With 2 or more, so many times as many walkers are learnt: the best in a first band, those of the next ranks in a
     second, and so on. The policy is told the band, and asked for the first. 0 for none."""
@@ -39,10 +43,9 @@ class TargetConfig:
             raise ConfigError(f"score is {self.score!r}; expected plain, least or mean.")
         if self.bands < 0 or self.bands == 1:
             raise ConfigError(f"bands is {self.bands}; expected 2 or more, or 0 for none.")
-        if self.per_terrain < 1 or self.labelled < 0:
-            raise ConfigError(
-                f"Expected per_terrain >= 1 and labelled >= 0, got {self.per_terrain} and {self.labelled}."
-            )
+        for name, low in (("per_terrain", 1), ("labelled", 0), ("portfolio", 0)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,10 @@ def choose_targets(
             new = {text: draw.terrain() for text, draw in more.items() if text not in table.terrains}
             scores = np.concatenate([scores, regressor.predict(list(new.values()))])
             texts = [*texts, *new]
+    if config.portfolio:
+        others = np.ones(scores.shape[1], dtype=bool)
+        others[greedy_portfolio(scores, config.portfolio)] = False
+        scores[:, others] = 0.0
     targets = [
         Target(text, best, row[best].tolist())
         for text, row in zip(texts, scores, strict=True)

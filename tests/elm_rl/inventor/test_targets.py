@@ -53,6 +53,22 @@ def test_terrains_that_nobody_tried_get_what_is_expected() -> None:
     assert choose_targets(found, config, slopes, seed=4)[12:] != targets[12:]
 
 
+@pytest.mark.parametrize("labelled", [0, 20])
+def test_a_portfolio_has_someone_for_every_terrain_and_few_in_all(labelled: int) -> None:
+    found = table()
+    slopes = TerrainDistribution(["UpSlope"], (0.0, 1.0), "validation")
+    settings = {"per_terrain": 2, "labelled": labelled, "smoothed": True}
+    every, two, one = (
+        choose_targets(found, TargetConfig(portfolio=size, **settings), slopes)  # type: ignore[arg-type]
+        for size in (0, 2, 1)
+    )
+    assert {number for target in every for number in target.walkers} == {0, 1, 2}
+    assert {number for target in two for number in target.walkers} == {0, 2}  # the lucky one is second best everywhere
+    assert [target.walkers[0] for target in two] == [target.walkers[0] for target in every]
+    assert all(len(target.walkers) == 1 for target in one)
+    assert len({target.walkers[0] for target in one}) == 1
+
+
 def test_only_what_moves_is_learnt() -> None:
     assert best_walkers([0.0, 3.0, 5.0, 0.0], 3) == [2, 1]
     still = CrossTable(WALKERS, table().terrains, np.zeros((12, 3, 3), dtype=np.float32))
