@@ -90,6 +90,13 @@ STAGES: dict[str, Stage] = {
         "Trains a mutation model on the history of evolution runs, from scratch or on from a pretrained model.",
         "elm-rl mutation-model --evolution runs/evolution --out runs/mutation_model --start HuggingFaceTB/SmolLM2-135M",
     ),
+    "siblings": Stage(
+        "elm_rl.inventor.siblings",
+        "SiblingsConfig",
+        "run_siblings",
+        "Makes many walkers that do as well as the best of a cross table, for a policy to learn kinds of walkers from.",
+        "elm-rl siblings --cross-table runs/cross_table --out runs/siblings",
+    ),
     "supervised": Stage(
         "elm_rl.inventor.supervised",
         "SupervisedConfig",

@@ -6,15 +6,19 @@ and then the easy way to more reward is one good walker for all terrains. So the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from elm_rl.corpus.cross_table import TABLE_FILE, CrossTableConfig, load_cross_table
-from elm_rl.errors import ConfigError
+from elm_rl.corpus.cross_table import TABLE_FILE, CrossTable, CrossTableConfig, load_cross_table
+from elm_rl.errors import ConfigError, ElmError
+from elm_rl.inventor.encoder_lesson import teach_encoder
+from elm_rl.inventor.siblings import load_siblings
 from elm_rl.inventor.targets import Target, TargetConfig, choose_targets
 from elm_rl.models.conditioning import DEFAULT_PREFIX_LENGTH, TerrainPolicy, condition
 from elm_rl.models.language_model import load_language_model, weights_digest
@@ -27,7 +31,7 @@ from elm_rl.runs.run_directory import read_json, write_json
 TARGETS_FILE = "targets.json"
 
 # A run directory may move.
-_NOT_COMPARED = ("cross_table", "language_model", "out")
+_NOT_COMPARED = ("cross_table", "language_model", "siblings", "out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +44,17 @@ class SupervisedConfig(TargetConfig, TrainConfig):
     """Folder of the stage 2 model, or of any causal language model."""
     out: Path
     """Folder for the policy, its metrics and its figures. A finished one with the same settings is reused."""
+    siblings: Path | None = None
+    """Folder of 'elm-rl siblings': only its walkers are learnt, and each time one of the siblings stands for a walker, so that
+    the policy learns kinds of walkers and not texts."""
     terrain_encoder: Literal["codes", "profile", "image", "text"] = "profile"
     """How the policy is told the terrain: learned codes for each of the table's; or, so that it takes terrains it never saw, a
     network over its profile or image, or its heights as text."""
     prefix_length: int = DEFAULT_PREFIX_LENGTH
     """Embeddings in front of a program; a text takes as many as it needs."""
+    lesson_steps: int = 4000
+    """Steps in which the network of a profile or image encoder first learns, alone, which walkers suit which terrain; 0 for
+    none."""
     learning_rate: float = 2e-3
     """Peak of the learning rate, which warms up linearly and falls along a cosine."""
     max_epochs: float = 40.0
@@ -61,6 +71,10 @@ class SupervisedConfig(TargetConfig, TrainConfig):
             )
         if self.terrain_encoder == "text" and self.prefix_length != DEFAULT_PREFIX_LENGTH:
             raise ConfigError("A terrain as text takes as many tokens as it needs; leave out prefix_length.")
+        if self.siblings is not None and self.portfolio:
+            raise ConfigError("The siblings say which walkers are learnt; leave out portfolio.")
+        if self.lesson_steps < 0:
+            raise ConfigError(f"lesson_steps is {self.lesson_steps}; expected 0 or more.")
         if self.prefix_length < 1:
             raise ConfigError(f"prefix_length is {self.prefix_length}; expected 1 or more.")
 
@@ -70,12 +84,14 @@ class SupervisedResult:
     """Figures of a finished supervised start.
 
     Attributes:
+        lesson: Loss of the encoder at the end of its first lesson, in nats; None without one.
         terrains: Terrains learnt.
-        programs: Different programs among the targets.
+        programs: Different walkers of the table among the targets.
         expected: Mean over the terrains of what is expected of their targets, walker units.
         training: Figures of the training.
     """
 
+    lesson: float | None
     terrains: int
     programs: int
     expected: float
@@ -95,8 +111,13 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
     settings = {name: value for name, value in asdict(config).items() if name not in _NOT_COMPARED}
     settings["language_model_weights"] = weights_digest(config.language_model)
     made = CrossTableConfig(**read_json(config.cross_table / TABLE_FILE)["config"])
-    targets = choose_targets(table, config, made.distribution(), config.seed)
-    programs = [walker.program for walker in table.walkers]
+    texts = {number: [walker.program] for number, walker in enumerate(table.walkers)}
+    settings["siblings"] = None
+    if config.siblings is not None:
+        texts = _texts(config.siblings, table)
+        settings["siblings"] = _digest(texts)
+    only = None if config.siblings is None else list(texts)
+    targets = choose_targets(table, config, made.distribution(), config.seed, only)
 
     def finished() -> SupervisedResult | None:
         training = load_finished(config.out, settings)
@@ -116,7 +137,9 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
             tokenizer=tokenizer,
             seed=config.seed,
         )
+        lesson = teach_encoder(policy, targets, config.per_terrain, steps=config.lesson_steps, seed=config.seed)
         figures: dict[str, Any] = {
+            "lesson": lesson,
             "terrains": len(targets),
             "programs": len({number for target in targets for number in target.walkers}),
             "expected": float(np.mean([np.mean(target.scores[: config.per_terrain]) for target in targets])),
@@ -125,8 +148,9 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
             target.text: [[n, s] for n, s in zip(target.walkers, target.scores, strict=True)] for target in targets
         }
         write_json(config.out / TARGETS_FILE, {"figures": figures, "targets": chosen})
-        examples = examples_for(policy, tokenizer, targets, programs, config.per_terrain)
-        training = train_causal_lm(policy, tokenizer, examples, config.out, config, settings=settings)
+        rng = np.random.default_rng([config.seed, 4])
+        examples = examples_for(policy, tokenizer, targets, texts, config.per_terrain, rng)
+        training = train_causal_lm(policy, tokenizer, examples, config.out, config, settings=settings, by_length=False)
         return SupervisedResult(**figures, training=training)
 
     return done_once(config.out, finished, work)
@@ -136,22 +160,49 @@ def examples_for(
     policy: TerrainPolicy,
     tokenizer: PreTrainedTokenizerBase,
     targets: list[Target],
-    programs: list[str],
+    texts: Mapping[int, Sequence[str]],
     count: int,
+    rng: np.random.Generator,
 ) -> list[Example]:
     """Pairs of prompt and completion: ``count`` of each band of each terrain.
 
     The programs of a band are repeated to make up that many: a terrain that few walkers move on would else be learnt less
-    than the others.
+    than the others. Where several texts stand for a walker, one of them is drawn each time.
     """
-    written: dict[int, list[int]] = {}
+    written: dict[str, list[int]] = {}
+
+    def completion(number: int) -> list[int]:
+        choices = texts[number]
+        text = choices[int(rng.integers(len(choices)))]
+        if text not in written:
+            written[text] = [*encode_text(tokenizer, text), int(tokenizer.eos_token_id or 0)]
+        return written[text]
+
     examples: list[Example] = []
     for target in targets:
-        for number in target.walkers:
-            if number not in written:
-                written[number] = [*encode_text(tokenizer, programs[number]), int(tokenizer.eos_token_id or 0)]
         for band in range(max(1, policy.config.bands)):
             prompt = [*policy.prompt_ids(target.text, band), start_id(tokenizer)]
             if walkers := target.walkers[band * count : (band + 1) * count]:
-                examples += [(prompt, written[walkers[place % len(walkers)]]) for place in range(count)]
+                examples += [(prompt, completion(walkers[place % len(walkers)])) for place in range(count)]
     return examples
+
+
+def _digest(texts: Mapping[int, Sequence[str]]) -> str:
+    """What tells siblings apart."""
+    every = "\0".join(text for number in texts for text in texts[number])
+    return blake2b(every.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _texts(folder: Path, table: CrossTable) -> dict[int, list[str]]:
+    """What may be written for each walker that has siblings.
+
+    Raises:
+        ElmError: The folder holds no siblings, or those of another table's walkers.
+    """
+    found = load_siblings(folder)
+    for number, siblings in found.items():
+        if number >= len(table.walkers) or table.walkers[number].program != siblings[0].program:
+            raise ElmError(
+                f"The siblings in '{folder}' are those of another cross table's walkers; make them again from this one."
+            )
+    return {number: [sibling.program for sibling in siblings] for number, siblings in found.items()}

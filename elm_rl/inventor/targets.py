@@ -28,6 +28,9 @@ class TargetConfig:
     """Count what a regression over all terrains of the table expects, instead of what was rolled out; needs 10 terrains."""
     per_terrain: int = 40
     """Walkers learnt for each terrain."""
+    temperature: float = 0.0
+    """Above 0, these are drawn, in proportion to exp(score / temperature), in walker units: what a policy would write that is
+    to earn much and to stay random. 0 for the best ones."""
     portfolio: int = 0
     """Only so many walkers are learnt: a greedy choice, so that one of them suits each terrain. In a trial on 100 terrains
     the regression's choice from 16 of 1,200 walkers went as far as its choice from all (75.7 and 74.0). 0 for all walkers."""
@@ -43,9 +46,11 @@ class TargetConfig:
             raise ConfigError(f"score is {self.score!r}; expected plain, least or mean.")
         if self.bands < 0 or self.bands == 1:
             raise ConfigError(f"bands is {self.bands}; expected 2 or more, or 0 for none.")
-        for name, low in (("per_terrain", 1), ("labelled", 0), ("portfolio", 0)):
-            if getattr(self, name) < low:
+        for name, low in (("per_terrain", 1), ("labelled", 0), ("portfolio", 0), ("temperature", 0)):
+            if not low <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
+        if self.temperature and self.bands:
+            raise ConfigError("Bands are of ranks, and with a temperature nothing is ranked; leave out one of the two.")
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Target:
 
     Attributes:
         text: What names the terrain.
-        walkers: Numbers of the walkers in the table, best first.
+        walkers: Numbers of the walkers in the table, best first; one that was drawn several times stands there as often.
         scores: What is expected of them, walker units.
     """
 
@@ -78,7 +83,11 @@ def table_scores(table: CrossTable, score: ScoreName) -> NDArray[np.float64]:
 
 
 def choose_targets(
-    table: CrossTable, config: TargetConfig, drawn_from: TerrainDistribution | None = None, seed: int = 0
+    table: CrossTable,
+    config: TargetConfig,
+    drawn_from: TerrainDistribution | None = None,
+    seed: int = 0,
+    only: Sequence[int] | None = None,
 ) -> list[Target]:
     """Chooses what to learn.
 
@@ -86,7 +95,8 @@ def choose_targets(
         table: Walkers on terrains.
         config: How to choose.
         drawn_from: What further terrains are drawn from; needed with ``config.labelled``.
-        seed: Seed of that.
+        seed: Seed of these, and of what is drawn with ``config.temperature``.
+        only: Numbers of the walkers to choose from; by default all, or a portfolio if ``config`` says so.
 
     Returns:
         The targets of the table's terrains, then those of the others. One on which nothing moves is left out.
@@ -109,15 +119,22 @@ def choose_targets(
             new = {text: draw.terrain() for text, draw in more.items() if text not in table.terrains}
             scores = np.concatenate([scores, regressor.predict(list(new.values()))])
             texts = [*texts, *new]
-    if config.portfolio:
+    if only is None and config.portfolio:
+        only = greedy_portfolio(scores, config.portfolio)
+    if only is not None:
         others = np.ones(scores.shape[1], dtype=bool)
-        others[greedy_portfolio(scores, config.portfolio)] = False
+        others[list(only)] = False
         scores[:, others] = 0.0
-    targets = [
-        Target(text, best, row[best].tolist())
-        for text, row in zip(texts, scores, strict=True)
-        if (best := best_walkers(row, config.per_terrain * max(1, config.bands)))
-    ]
+    targets = []
+    for number, (text, row) in enumerate(zip(texts, scores, strict=True)):
+        if config.temperature:
+            chosen = drawn_walkers(
+                row, config.per_terrain, config.temperature, np.random.default_rng([seed, 3, number])
+            )
+        else:
+            chosen = best_walkers(row, config.per_terrain * max(1, config.bands))
+        if chosen:
+            targets.append(Target(text, chosen, row[chosen].tolist()))
     if not targets:
         raise ConfigError("No walker of the table moves on any terrain; let evolution run longer.")
     return targets
@@ -127,3 +144,16 @@ def best_walkers(scores: Sequence[float] | NDArray[np.float64], count: int) -> l
     """Numbers of the walkers that are best and move at all, best first."""
     order = np.argsort(-np.asarray(scores), kind="stable")[:count].tolist()
     return [number for number in order if scores[number] > 0]
+
+
+def drawn_walkers(
+    scores: Sequence[float] | NDArray[np.float64], count: int, temperature: float, rng: np.random.Generator
+) -> list[int]:
+    """Numbers of walkers that move, drawn with replacement in proportion to exp(score / temperature), best first."""
+    found = np.asarray(scores, dtype=np.float64)
+    moving = np.flatnonzero(found > 0)
+    if not len(moving):
+        return []
+    weights = np.exp((found[moving] - found[moving].max()) / temperature)
+    drawn = moving[rng.choice(len(moving), size=count, p=weights / weights.sum())]
+    return drawn[np.argsort(-found[drawn], kind="stable")].tolist()

@@ -174,6 +174,9 @@ def load_language_model(
             f"The model '{source.label}' does not fit the memory of {place}; set dtype to bfloat16, device to cpu, or use a "
             "smaller model."
         ) from error
+    for weights in (*model.parameters(), *model.buffers()):
+        # Where a file has them they may lie at addresses for which kernels round differently.
+        weights.data = weights.data.clone()
     model.eval()
     return model, tokenizer
 

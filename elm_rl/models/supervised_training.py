@@ -61,6 +61,7 @@ def train_causal_lm(
     held_out: Sequence[Example | SharedPrompt] = (),
     settings: dict[str, Any] | None = None,
     context: int | None = None,
+    by_length: bool = True,
     finish: Callable[[PreTrainedModel], PreTrainedModel] | None = None,
 ) -> TrainResult:
     """Trains a causal language model in place and saves it, with its tokenizer, to ``output_dir``.
@@ -80,6 +81,8 @@ def train_causal_lm(
         held_out: Pairs to measure the held-out loss on, ten times during the run and at its end.
         settings: Recorded in ``training.json`` and compared by `load_finished`; the fields of ``config`` by default.
         context: Longest example in tokens; by default what the model reads.
+        by_length: Have batches of about equally long examples, which leaves little padding. Not where the prompt decides which
+            of a few completions follows: such batches hold one completion each, and the prompt is then not learnt from.
         finish: Makes of the trained model the one to save, such as by merging adapters into it.
 
     Raises:
@@ -98,7 +101,7 @@ def train_causal_lm(
             "tokens; build a larger corpus or a model with a longer context."
         )
     with explained_disk_errors(output_dir), _explained_torch_errors(output_dir), _random_state_kept():
-        arguments = _arguments(output_dir, config, bfloat16=_in_bfloat16(config.precision))
+        arguments = _arguments(output_dir, config, bfloat16=_in_bfloat16(config.precision), by_length=by_length)
         batches = math.ceil(len(rows) / (arguments.train_batch_size * arguments.world_size))
         steps_per_epoch = math.ceil(batches / config.gradient_accumulation)
         arguments.max_steps = config.max_steps or math.ceil(config.max_epochs * steps_per_epoch)
@@ -191,7 +194,7 @@ def _in_bfloat16(precision: str) -> bool:
     return has_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _arguments(output_dir: Path, config: TrainConfig, *, bfloat16: bool) -> TrainingArguments:
+def _arguments(output_dir: Path, config: TrainConfig, *, bfloat16: bool, by_length: bool) -> TrainingArguments:
     """The trainer's options: nothing is written but checkpoints and what our own callbacks write."""
     return TrainingArguments(
         output_dir=str(output_dir / CHECKPOINTS),
@@ -200,9 +203,9 @@ def _arguments(output_dir: Path, config: TrainConfig, *, bfloat16: bool) -> Trai
         gradient_accumulation_steps=config.gradient_accumulation,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        # Programs of one batch are about equally long, which leaves little padding: measured to waste less time than
-        # packing programs into full contexts does on their attention to one another.
-        train_sampling_strategy="group_by_length",
+        # Little padding, measured to waste less time than packing programs into full contexts does on their attention to one
+        # another.
+        train_sampling_strategy="group_by_length" if by_length else "random",
         include_num_input_tokens_seen="non_padding",
         logging_strategy="no",
         logging_nan_inf_filter=False,  # a loss that is not finite is to be seen

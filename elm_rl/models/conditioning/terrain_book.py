@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from elm_rl.errors import ConfigError
+from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT, Terrain
 from sodarace_gym.terrains.texts import terrain_from_text
 
@@ -98,16 +100,26 @@ class TerrainBook:
         return torch.from_numpy(found).to(numbers.device)
 
     def images(self, numbers: torch.Tensor) -> torch.Tensor:
-        """What is solid (1) and what is open (0) of terrains (n,): (n, 1, height, width)."""
+        """Terrains (n,) less flat ground: (n, 1, height, width); 1 where only they are solid, -1 where only it is."""
         return torch.from_numpy(np.stack([self._image(number) for number in numbers.tolist()])).to(numbers.device)
 
     def _image(self, number: int) -> np.ndarray:
         if number not in self._images:
-            # Imported when it is needed: pictures need pygame, and models that look at profiles do not.
-            from sodarace_gym.rendering.film import terrain_observation
-
-            image = terrain_observation(self._terrains[number], IMAGE_SIZE).mean(axis=-1)
-            light, dark = float(image.max()), float(image.min())
-            solid = (light - image) / max(light - dark, 1.0)
-            self._images[number] = solid[None].astype(np.float32)
+            self._images[number] = (_solid(self._terrains[number]) - _solid_where_flat())[None]
         return self._images[number]
+
+
+def _solid(terrain: Terrain) -> np.ndarray:
+    """What is solid (1) and what is open (0) of a terrain, (height, width)."""
+    # Imported when it is needed: pictures need pygame, and models that look at profiles do not.
+    from sodarace_gym.rendering.film import terrain_observation
+
+    image = terrain_observation(terrain, IMAGE_SIZE).mean(axis=-1)
+    light, dark = float(image.max()), float(image.min())
+    solid = (light - image) / max(light - dark, 1.0)
+    return solid.astype(np.float32)
+
+
+@cache
+def _solid_where_flat() -> np.ndarray:
+    return _solid(make_terrain("Flat"))

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from elm_rl.corpus.cross_table import CrossTable, load_cross_table
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.inventor.encoder_lesson import teach_encoder
 from elm_rl.inventor.supervised import SupervisedConfig, examples_for, run_supervised
 from elm_rl.inventor.targets import Target
 from elm_rl.models.conditioning import condition
@@ -83,11 +86,34 @@ def test_every_terrain_is_learnt_as_often(crawlers: Path) -> None:
         Target("LeftWall", [4, 9], [2.0, 1.0]),
         Target("RightWall", [13], [2.0]),
     ]
-    examples = examples_for(policy, tokenizer, targets, PROGRAMS, 5)
+    texts = {number: [program] for number, program in enumerate(PROGRAMS)}
+    examples = examples_for(policy, tokenizer, targets, texts, 5, np.random.default_rng(0))
     assert [prompt for prompt, _ in examples] == [[*policy.prompt_ids(name), 1] for name in TERRAINS for _ in range(5)]
     assert [completion for _, completion in examples] == [
         [*encode_text(tokenizer, PROGRAMS[number]), tokenizer.eos_token_id] for number in (4, 9, 4, 9, 4, *[13] * 5)
     ]
+
+
+def test_the_encoder_is_taught_first_which_walkers_suit_which_terrain(crawlers: Path) -> None:
+    language_model, _ = load_language_model(crawlers / "language_model")
+    slopes = [f"UpSlope,difficulty={number / 40},seed={number}" for number in range(40)]
+    targets = [Target(text, [3 if number < 20 else 8, 5], [2.0, 1.0]) for number, text in enumerate(slopes)]
+    state = torch.get_rng_state()
+    for encoder in ("profile", "image"):
+        policy = condition(language_model, slopes, encoder=encoder)
+        before = {name: weights.clone() for name, weights in policy.state_dict().items()}
+        loss = teach_encoder(policy, targets, 1, steps=150)
+        assert loss is not None
+        assert loss < 0.2  # a coin would have 0.69
+        changed = {name for name, weights in policy.state_dict().items() if not torch.equal(weights, before[name])}
+        assert changed
+        assert all(".encoder." in name and ".slots." not in name for name in changed)
+        assert teach_encoder(policy, targets, 1, steps=0) is None
+    for encoder, texts in (("codes", slopes), ("text", [])):
+        tokenizer = load_language_model(crawlers / "language_model")[1]
+        policy = condition(language_model, texts, encoder=encoder, tokenizer=tokenizer)
+        assert teach_encoder(policy, targets, 1) is None
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(crawlers: Path, tmp_path: Path) -> None:
@@ -102,6 +128,8 @@ def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(crawlers: P
 def test_mistakes_are_explained(crawlers: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Codes are learnt for the terrains of the table alone"):
         config_of(crawlers, tmp_path, terrain_encoder="codes", labelled=5)
+    with pytest.raises(ConfigError, match="lesson_steps is -1"):
+        config_of(crawlers, tmp_path, lesson_steps=-1)
     with pytest.raises(ConfigError, match="prefix_length is 0"):
         config_of(crawlers, tmp_path, prefix_length=0)
     with pytest.raises(ElmError, match="no cross table that can be read"):

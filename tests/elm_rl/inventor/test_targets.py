@@ -7,7 +7,7 @@ import pytest
 
 from elm_rl.corpus.cross_table import CrossTable, TableWalker
 from elm_rl.errors import ConfigError
-from elm_rl.inventor.targets import TargetConfig, best_walkers, choose_targets, table_scores
+from elm_rl.inventor.targets import TargetConfig, best_walkers, choose_targets, drawn_walkers, table_scores
 from sodarace_gym.terrains.distribution import TerrainDistribution, TerrainDraw
 
 DRAWS = [TerrainDraw("UpSlope", seed, seed / 12) for seed in range(12)]
@@ -69,6 +69,29 @@ def test_a_portfolio_has_someone_for_every_terrain_and_few_in_all(labelled: int)
     assert len({target.walkers[0] for target in one}) == 1
 
 
+def test_drawn_targets_are_what_a_random_policy_with_that_temperature_writes() -> None:
+    scores = np.array([0.0, 30.0, 20.0, -1.0, 10.0])
+    drawn = drawn_walkers(scores, 20_000, 10.0, np.random.default_rng(0))
+    weights = np.exp([3.0, 2.0, 1.0])
+    shares = [drawn.count(number) / 20_000 for number in (1, 2, 4)]
+    assert shares == pytest.approx((weights / weights.sum()).tolist(), abs=0.01)
+    assert sum(shares) == pytest.approx(1.0)  # what does not move is never drawn
+    assert drawn == sorted(drawn, key=lambda number: -scores[number])
+    assert set(drawn_walkers(scores, 100, 0.1, np.random.default_rng(0))) == {1}
+    assert drawn_walkers([0.0, 0.0], 3, 10.0, np.random.default_rng(0)) == []
+
+
+def test_targets_are_drawn_terrain_by_terrain() -> None:
+    config = TargetConfig(per_terrain=30, temperature=10.0)
+    targets = choose_targets(table(), config, seed=1)
+    assert targets == choose_targets(table(), config, seed=1) != choose_targets(table(), config, seed=2)
+    steep, level = targets[-1], targets[0]
+    assert level.walkers.count(2) > 20 > 10 > steep.walkers.count(2)
+    part = table()
+    fewer = CrossTable(WALKERS, dict(list(part.terrains.items())[:5]), part.distances[:5])
+    assert choose_targets(fewer, config, seed=1) == targets[:5]
+
+
 def test_only_what_moves_is_learnt() -> None:
     assert best_walkers([0.0, 3.0, 5.0, 0.0], 3) == [2, 1]
     still = CrossTable(WALKERS, table().terrains, np.zeros((12, 3, 3), dtype=np.float32))
@@ -79,6 +102,12 @@ def test_only_what_moves_is_learnt() -> None:
 def test_mistakes_are_explained() -> None:
     with pytest.raises(ConfigError, match="score is 'best'"):
         TargetConfig(score="best")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="temperature is -1"):
+        TargetConfig(temperature=-1.0)
+    with pytest.raises(ConfigError, match="temperature is inf"):
+        TargetConfig(temperature=float("inf"))
+    with pytest.raises(ConfigError, match="leave out one of the two"):
+        TargetConfig(temperature=1.0, bands=2)
     with pytest.raises(ConfigError, match="per_terrain"):
         TargetConfig(per_terrain=0)
     with pytest.raises(ConfigError, match="nothing says what they are drawn from"):

@@ -266,6 +266,17 @@ def test_prefixes_start_near_the_beginning_token(encoder: str) -> None:
     assert found.std(0).mean() == pytest.approx(CODE_SPREAD * words.std(), rel=0.2)
 
 
+@pytest.mark.parametrize("encoder", ["profile", "image"])
+def test_a_fresh_network_tells_terrains_apart(encoder: str) -> None:
+    model = language_model()
+    spread = CODE_SPREAD * float(model.get_input_embeddings().weight.detach().std())
+    policy = policy_of(model, encoder, prefix_length=64)
+    terrains = torch.tensor([policy.book.number(f"Hills,difficulty=0.5,seed={seed}") for seed in range(40)])
+    with torch.no_grad():
+        assert policy.encoder.features(terrains).std(0).mean() > 0.1
+        assert policy.encoder(terrains).std(0).mean() > 0.1 * spread
+
+
 def test_mistakes_are_explained(tmp_path: Path) -> None:
     model = language_model()
     policy = policy_of(model)

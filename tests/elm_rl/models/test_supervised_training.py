@@ -253,6 +253,20 @@ def test_batches_add_up_to_one_step(tmp_path: Path) -> None:
     assert kept["small"].held_out_loss == pytest.approx(kept["large"].held_out_loss, rel=1e-4)
 
 
+def test_a_batch_holds_several_completions_where_the_prompt_decides_between_them(tmp_path: Path) -> None:
+    two: list[Example] = [([1, 5 + kind], [20 + kind] * (4 + 40 * kind)) for kind in range(2) for _ in range(64)]
+    met: dict[bool, list[int]] = {True: [], False: []}
+    for by_length, seen in met.items():
+        model = make_model("0.1M", TOKENIZER, context=64)
+        model.register_forward_pre_hook(
+            lambda _, __, inputs, seen=seen: seen.append(len(inputs["input_ids"][:, 1].unique())), with_kwargs=True
+        )
+        config = TrainConfig(batch_size=16, max_steps=8)
+        train_causal_lm(model, TOKENIZER, two, tmp_path / str(by_length), config, by_length=by_length)
+    assert set(met[False]) == {2}
+    assert 1 in met[True]
+
+
 def test_weights_are_kept_in_float32_and_saved_as_asked(tmp_path: Path) -> None:
     """Learning in bfloat16 still moves weights by less than bfloat16 could tell, and leaves a model as it was."""
     train(tmp_path / "exact", precision="float32")
