@@ -3,11 +3,11 @@
 Usage: ``python -m benchmarks.zero_shot --evolution runs/flat ... --out runs/zero_shot [--seeds 3] [--write]``. Stopped at any
 moment, the same command goes on.
 
-The elites of the given runs evolve on terrains of the train split; a language model learns from all of it, and a cross table
-says which walker suits which of 160 train terrains. Each seed then climbs from that table: a supervised start, the rank
-policy gradient, TRL's PPO; and from the supervised start also a rank gradient in which known walkers earn little. Judged are
-fresh samples on terrains of the test split: seen families, harder than any that was learnt, families that were never seen.
-What they have to beat takes walkers from the table.
+The elites of the given runs evolve on terrains of the train split; a language model learns from all of it, a cross table says
+which walker suits which of 320 train terrains, and 24 of its walkers get siblings. Each seed then climbs from there: a
+supervised start, the rank policy gradient, TRL's PPO; and from the supervised start also a rank gradient in which known
+walkers earn little. Judged are fresh samples on terrains of the test split: seen families, harder than any that was learnt,
+families that were never seen. What they have to beat takes walkers from the table.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.inventor.policy_watch import draw_texts
 from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
+from elm_rl.inventor.siblings import SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_conditioned
 from elm_rl.judging.selection_baselines import best_single, greedy_portfolio, nearest_terrain, regressor_choice
@@ -50,6 +51,8 @@ JUDGES = 4
 """Perturbed copies by which everything is judged: twice as many as were learnt from."""
 SAMPLES = 8
 NOVELTY = 0.8
+SIBLINGS = 400
+TARGET_TEMPERATURE = 10.0
 LONGEST = 256
 TEMPERATURES = (0.3, 0.5, 0.7, 1.0)
 VALIDATION_TERRAINS = 40
@@ -68,6 +71,10 @@ class Sizes(NamedTuple):
     """Iterations of that evolution, of 256 children."""
     walkers: int
     """Walkers of the table."""
+    portfolio: int
+    """Walkers of it that get siblings."""
+    children: int
+    """Children of each that are tried for that."""
     pretraining_steps: int
     supervised_steps: int
     labelled: int
@@ -76,8 +83,8 @@ class Sizes(NamedTuple):
     """Of the rank policy gradient, and of PPO."""
 
 
-FULL = Sizes(160, 16, 250, 1200, 6000, 4000, 480, 40)
-SMALL = Sizes(12, 2, 1, 20, 20, 20, 4, 2)
+FULL = Sizes(320, 32, 300, 1200, 24, 4096, 6000, 3000, 8000, 40)
+SMALL = Sizes(12, 2, 1, 20, 2, 64, 20, 20, 4, 2)
 """To see that everything works."""
 
 
@@ -96,7 +103,7 @@ def test_terrains() -> dict[str, list[str]]:
 
 
 def prepare(out: Path, evolution: Sequence[Path], sizes: Sizes, n_jobs: int) -> tuple[CrossTable, Known]:
-    """Everything that the seeds share: evolution on train terrains, the language model, the cross table."""
+    """Everything that the seeds share: evolution on train terrains, the language model, the cross table, siblings."""
     evolved = out / "evolution"
     if not (evolved / SUMMARY_FILE).exists():
         run_evolve(
@@ -121,7 +128,13 @@ def prepare(out: Path, evolution: Sequence[Path], sizes: Sizes, n_jobs: int) -> 
             n_jobs=n_jobs,
         )
     )  # fmt: skip
-    return table, known_of(out / "corpus", table)
+    run_siblings(
+        SiblingsConfig(
+            cross_table=out / "cross_table", out=out / "siblings", portfolio=sizes.portfolio, count=SIBLINGS,
+            children=sizes.children, n_jobs=n_jobs,
+        )
+    )  # fmt: skip
+    return table, known_of(out / "corpus", table, out / "siblings")
 
 
 def climb(out: Path, shared: Path, sizes: Sizes, seed: int, n_jobs: int) -> dict[str, Path]:
@@ -130,14 +143,14 @@ def climb(out: Path, shared: Path, sizes: Sizes, seed: int, n_jobs: int) -> dict
     run_supervised(
         SupervisedConfig(
             cross_table=shared / "cross_table", language_model=shared / "language_model", out=rungs["supervised"],
-            terrain_encoder="profile", smoothed=True, per_terrain=8, labelled=sizes.labelled,
-            max_steps=sizes.supervised_steps, seed=seed,
+            siblings=shared / "siblings", smoothed=True, per_terrain=1, temperature=TARGET_TEMPERATURE,
+            labelled=sizes.labelled, max_steps=sizes.supervised_steps, optimizer="muon", seed=seed,
         )
     )  # fmt: skip
     steps: dict[str, Any] = {"updates": sizes.updates, "robustness": ROBUSTNESS, "seed": seed, "n_jobs": n_jobs}
     run_rank_gradient(RankGradientConfig(start=rungs["supervised"], out=rungs["rank_gradient"], **steps))
     run_finetune(FinetuneConfig(start=rungs["rank_gradient"], out=rungs["ppo"], **steps))
-    shown = (shared / "cross_table", shared / "corpus")
+    shown = (shared / "cross_table", shared / "corpus", shared / "siblings")
     run_rank_gradient(
         RankGradientConfig(start=rungs["supervised"], out=rungs["novelty"], known=shown, novelty=NOVELTY, **steps)
     )

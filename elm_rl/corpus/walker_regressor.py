@@ -23,6 +23,8 @@ _WINDOWS = 16
 _ALPHAS = (0.03, 0.1, 0.3, 1.0, 3.0)
 _GAMMAS = (0.0003, 0.001, 0.003, 0.01, 0.03)
 _FOLDS = 5
+LEAST_TERRAINS = 2 * _FOLDS
+"""Terrains that a regression needs."""
 
 
 def terrain_summary(terrain: Terrain) -> NDArray[np.float64]:
@@ -53,9 +55,9 @@ class WalkerRegressor:
     """
 
     def __init__(self, terrains: Sequence[Terrain], distances: NDArray[np.floating]) -> None:
-        if len(terrains) < 2 * _FOLDS or distances.ndim != 2 or len(distances) != len(terrains):
+        if len(terrains) < LEAST_TERRAINS or distances.ndim != 2 or len(distances) != len(terrains):
             raise ConfigError(
-                f"Expected distances (terrains, walkers) of {2 * _FOLDS} terrains or more, got shape {distances.shape} of "
+                f"Expected distances (terrains, walkers) of {LEAST_TERRAINS} terrains or more, got shape {distances.shape} of "
                 f"{len(terrains)} terrains."
             )
         looks = np.array([terrain_summary(terrain) for terrain in terrains])

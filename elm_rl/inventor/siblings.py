@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from elm_rl.corpus.cross_table import TABLE_FILE, WALKERS_FILE, CrossTable, load_cross_table
 from elm_rl.corpus.score_store import ScoreStore
-from elm_rl.corpus.walker_regressor import WalkerRegressor
+from elm_rl.corpus.walker_choice import best_in_turn
+from elm_rl.corpus.walker_regressor import LEAST_TERRAINS, WalkerRegressor
 from elm_rl.errors import ConfigError, ElmError
 from elm_rl.judging.selection_baselines import greedy_portfolio
 from elm_rl.mutation.gp.operator import GPMutation
@@ -34,7 +35,7 @@ from sodarace_gym.evaluation import Evaluator
 
 SIBLINGS_FILE = "siblings.json"
 SCORES_FOLDER = "scores"
-_BATCH = 64
+_BATCH = 128
 """Children of a walker that are made and rolled out together."""
 
 # A run directory may move, and how many threads evaluate makes no difference.
@@ -50,7 +51,8 @@ class SiblingsConfig:
     out: Path
     """Folder for the siblings. A finished one with the same settings is reused, an unfinished one goes on."""
     portfolio: int = 24
-    """Walkers that get siblings: a greedy choice from the table, so that one of them suits each terrain."""
+    """Walkers that get siblings: a greedy choice from the table, so that one of them suits each terrain; from a table of fewer
+    than 10 terrains the best of each in turn."""
     count: int = 64
     """Siblings of each, at most."""
     children: int = 640
@@ -58,7 +60,8 @@ class SiblingsConfig:
     terrains: int = 6
     """Terrains of the table on which they are tried: those where the walker leads the rest of the portfolio by most."""
     keep: float = 0.9
-    """What a sibling has to walk on average, as a share of what the walker itself does there."""
+    """What a sibling has to walk, as a share of what the walker itself does: on all of these together, and on the first of
+    them, the first two and so on, so that most roll-outs of bad children are spared."""
     seed: int = 0
     """Seed of the changes."""
     n_jobs: int = -1
@@ -99,8 +102,8 @@ def run_siblings(config: SiblingsConfig) -> dict[int, list[Sibling]]:
         The siblings of each walker of the portfolio, by its number in the table; the walker itself first.
 
     Raises:
-        ElmError: The table is missing, unfinished or of fewer than 10 terrains, the folder holds siblings of another table or
-            with other settings, another process writes to it, or the disk is full.
+        ElmError: The table is missing or unfinished, no walker of it moves, the folder holds siblings of another table or with
+            other settings, another process writes to it, or the disk is full.
     """
     table = load_cross_table(config.cross_table)
     made = read_json(config.cross_table / TABLE_FILE)["config"]
@@ -123,9 +126,10 @@ def run_siblings(config: SiblingsConfig) -> dict[int, list[Sibling]]:
         return load_siblings(config.out)
 
     def work() -> dict[int, list[Sibling]]:
-        terrains = list(table.terrains.values())
-        expected = WalkerRegressor(terrains, table.least.astype(float)).predict(terrains)
-        portfolio = greedy_portfolio(expected, config.portfolio)
+        expected = _expected(table)
+        portfolio = _portfolio(table, expected, config.portfolio)
+        if not portfolio:
+            raise ElmError(f"No walker of the table in '{config.cross_table}' moves; let evolution run longer.")
         store = ScoreStore(config.out / SCORES_FOLDER, made["robustness"])
         found: list[Sibling] = []
         with (
@@ -154,6 +158,8 @@ def drift(
 ) -> list[Sibling]:
     """A walker and siblings of it, each the child of one before.
 
+    Children go from terrain to terrain together, and those that are behind after one do not see the next.
+
     Args:
         program: The walker's text.
         walker: Its number.
@@ -162,31 +168,33 @@ def drift(
         evaluator: Rolls out.
         config: How many, and how good.
     """
-
-    def scored(programs: Sequence[str]) -> list[tuple[float, bytes | None]]:
-        store.fill(programs, texts, evaluator, progress=False)
-        found = []
-        for each in programs:
-            scores = [store.get(each, text) for text in texts]
-            least = [min(score.distances) if score else 0.0 for score in scores]
-            found.append((float(np.mean(least)), scores[0].design if scores[0] else None))
-        return found
-
     rng = np.random.default_rng([config.seed, walker])
     operator = GPMutation()
-    ((own, design),) = scored([program])
+    store.fill([program], texts, evaluator, progress=False)
+    design = _design(store, program, texts[0])
     siblings = [Sibling(walker, program, design or b"", 1.0)]
-    if design is None or own <= 0:
+    texts = [text for text in texts if _least(store, program, text) > 0]
+    own = [_least(store, program, text) for text in texts]
+    if design is None or not own:
         return siblings
     known: set[bytes | None] = {design, None}
     for begin in range(0, config.children, _BATCH):
         count = min(_BATCH, config.children - begin)
         parents = [siblings[place].program for place in rng.integers(len(siblings), size=count)]
         made = [child.program for child in operator.mutate(parents_of(parents), rng)]
-        children = list(dict.fromkeys(text for text in made if text is not None))
-        for text, (distance, found) in zip(children, scored(children), strict=True):
-            if distance >= config.keep * own and found is not None and found not in known:
-                siblings.append(Sibling(walker, text, found, distance / own))
+        left = dict.fromkeys((text for text in made if text is not None), 0.0)
+        for tried, text in enumerate(texts, start=1):
+            store.fill(list(left), [text], evaluator, progress=False)
+            walked = {child: distance + _least(store, child, text) for child, distance in left.items()}
+            needed = config.keep * sum(own[:tried])
+            left = {
+                child: distance
+                for child, distance in walked.items()
+                if distance >= needed and _design(store, child, text) not in known
+            }
+        for child, distance in left.items():
+            if (found := _design(store, child, texts[0])) is not None and found not in known:
+                siblings.append(Sibling(walker, child, found, distance / sum(own)))
                 known.add(found)
             if len(siblings) > config.count:
                 return siblings
@@ -211,6 +219,31 @@ def load_siblings(folder: Path) -> dict[int, list[Sibling]]:
     for row in rows:
         found.setdefault(row.walker, []).append(row)
     return found
+
+
+def _least(store: ScoreStore, program: str, text: str) -> float:
+    """The least distance of a program and its copies on a terrain where they were rolled out, walker units."""
+    score = store.get(program, text)
+    return min(score.distances) if score else 0.0
+
+
+def _design(store: ScoreStore, program: str, text: str) -> bytes | None:
+    """What tells its walker apart; None where there is none."""
+    score = store.get(program, text)
+    return score.design if score else None
+
+
+def _expected(table: CrossTable) -> NDArray[np.float64]:
+    """What is expected of the walkers (terrains, walkers): smoothed over the terrains, where there are enough of them."""
+    terrains, least = list(table.terrains.values()), table.least.astype(np.float64)
+    return WalkerRegressor(terrains, least).predict(terrains) if len(terrains) >= LEAST_TERRAINS else least
+
+
+def _portfolio(table: CrossTable, expected: NDArray[np.float64], count: int) -> list[int]:
+    """Walkers of which one suits each terrain; on few terrains the best of each in turn."""
+    if len(expected) >= LEAST_TERRAINS:
+        return greedy_portfolio(expected, count)
+    return best_in_turn(expected, [walker.design for walker in table.walkers], count)
 
 
 def _own_terrains(

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from elm_rl.corpus.corpus import TRAIN, load_corpus
-from elm_rl.corpus.cross_table import CrossTable
+from elm_rl.corpus.cross_table import WALKERS_FILE, CrossTable
 from elm_rl.judging.terrain_matrix import diagonal_support, is_conditional
 from elm_rl.judging.terrain_scores import Known, TerrainScore, score_programs
 from elm_rl.models.conditioning import prompts_of
@@ -67,11 +68,15 @@ def _sample(
     return [decode_program(tokenizer, ids) for ids in completions]
 
 
-def known_of(corpus: Path, table: CrossTable) -> Known:
-    """What a model was shown that learnt from a corpus and from a cross table."""
+def known_of(corpus: Path, table: CrossTable, siblings: Path | None = None) -> Known:
+    """What a model was shown that learnt from a corpus, a cross table and perhaps siblings of its walkers."""
     columns = load_corpus(corpus)[TRAIN]
     programs = [*columns["program"], *(walker.program for walker in table.walkers)]
     designs = [*columns["design"], *(walker.design for walker in table.walkers)]
+    if siblings is not None:
+        rows = pq.read_table(siblings / WALKERS_FILE)
+        programs += rows["program"].to_pylist()
+        designs += rows["design"].to_pylist()
     return Known.of(programs, [design for design in designs if design is not None])
 
 

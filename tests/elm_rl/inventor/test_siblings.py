@@ -89,6 +89,19 @@ def test_stopped_or_not_it_is_the_same_and_a_finished_one_is_reused(crawlers: Pa
     assert run_siblings(config_of(crawlers, tmp_path / "other", seed=1)) != whole
 
 
+def test_from_few_terrains_the_best_of_each_get_siblings_there(crawlers: Path, tmp_path: Path) -> None:
+    found = run_siblings(
+        config_of(crawlers, tmp_path, cross_table=crawlers / "table", portfolio=2, terrains=1, children=8)
+    )
+    table = load_cross_table(crawlers / "table")
+    assert set(found) == set(table.least.argmax(axis=1).tolist())
+    assert len(found) == 2
+    for row, text in enumerate(table.terrains):
+        best, other = (table.walkers[int(table.least[place].argmax())].program for place in (row, 1 - row))
+        assert _tried(tmp_path, best, text)
+        assert not _tried(tmp_path, other, text)
+
+
 def test_a_policy_learns_the_kind_and_not_the_text(crawlers: Path, tmp_path: Path) -> None:
     found = run_siblings(config_of(crawlers, tmp_path / "siblings", keep=0.5, count=12, children=128))
     policy = tmp_path / "policy"
@@ -116,8 +129,6 @@ def test_mistakes_are_explained(crawlers: Path, tmp_path: Path) -> None:
         config_of(crawlers, tmp_path, portfolio=0)
     with pytest.raises(ConfigError, match="keep is 2"):
         config_of(crawlers, tmp_path, keep=2.0)
-    with pytest.raises(ElmError, match="10 terrains or more"):
-        run_siblings(config_of(crawlers, tmp_path / "out", cross_table=crawlers / "table"))
     with pytest.raises(ElmError, match=r"siblings\.json' does not exist"):
         load_siblings(tmp_path)
     (tmp_path / "siblings.json").write_text("{}")
