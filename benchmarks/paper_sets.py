@@ -3,10 +3,11 @@
 Usage: ``python -m benchmarks.paper_sets --out runs/paper_sets [--seeds 5] [--more-seeds 3] [--write]``. Stopped at any moment,
 the same command goes on.
 
-For each seed: evolution on Flat, then on the terrains of a set; a corpus and a language model of both; a cross table; a
-supervised start; and from that start each policy gradient for as many programs: ranks, TRL's PPO, GRPO and RLOO. For fewer
-seeds also a corpus with the paper's other threshold, and the image in place of the codes. What policies have to beat is a
-language model of Flat's history alone, which is the paper's stage 2, and that of both histories.
+For each seed: evolution on Flat, then on the terrains of a set; a corpus and a language model of both; a cross table, and
+siblings of the best on each terrain; a supervised start; and from that start each policy gradient for as many programs: ranks,
+TRL's PPO, GRPO and RLOO. For fewer seeds also a corpus with the paper's other threshold, and the image in place of the codes.
+What policies have to beat is a language model of Flat's history alone, which is the paper's stage 2, and that of both
+histories.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.inventor.group import GroupConfig, run_group
 from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
+from elm_rl.inventor.siblings import SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_blind, sample_conditioned
 from elm_rl.judging.terrain_matrix import diagonal_support
@@ -44,6 +46,10 @@ SAMPLES = 64
 MANY = 1024
 """Samples of what knows no terrain, of which the best counts."""
 LONGEST = 256
+KINDS = 4
+"""Walkers of each terrain that get siblings."""
+SIBLINGS = 400
+TARGET_TEMPERATURE = 5.0
 FACTOR = 1.5
 """By which the own terrain's samples are to beat all others'."""
 
@@ -55,13 +61,15 @@ class Sizes(NamedTuple):
     """Of evolution on Flat, of 256 children."""
     terrain_iterations: int
     walkers: int
+    children: int
+    """Tried for siblings of each of the best walkers."""
     pretraining_steps: int
     supervised_steps: int
     updates: int
 
 
-FULL = Sizes(200, 90, 1200, 3000, 600, 30)
-SMALL = Sizes(2, 1, 12, 8, 8, 1)
+FULL = Sizes(200, 90, 1200, 2048, 3000, 600, 30)
+SMALL = Sizes(2, 1, 12, 32, 8, 8, 1)
 """To see that everything works."""
 
 
@@ -127,11 +135,18 @@ def prepare(out: Path, terrains: Sequence[str], variant: Variant, seed: int, siz
             draws=0, robustness=ROBUSTNESS, n_jobs=n_jobs,
         )
     )  # fmt: skip
+    run_siblings(
+        SiblingsConfig(
+            cross_table=out / "cross_table", out=out / "siblings", portfolio=KINDS * len(terrains), count=SIBLINGS,
+            children=sizes.children, terrains=1, seed=seed, n_jobs=n_jobs,
+        )
+    )  # fmt: skip
     encoder: Any = variant.encoder
     run_supervised(
         SupervisedConfig(
-            cross_table=out / "cross_table", language_model=folder / "language_model", out=folder / "supervised",
-            terrain_encoder=encoder, per_terrain=40, max_steps=sizes.supervised_steps, seed=seed,
+            cross_table=out / "cross_table", language_model=folder / "language_model", siblings=out / "siblings",
+            out=folder / "supervised", terrain_encoder=encoder, per_terrain=SIBLINGS, temperature=TARGET_TEMPERATURE,
+            max_steps=sizes.supervised_steps, optimizer="muon", seed=seed,
         )
     )  # fmt: skip
     return folder
@@ -223,7 +238,7 @@ def measure(
     found: dict[str, Judged] = {}
     for variant in variants:
         folder = prepare(out, terrains, variant, seed, sizes, n_jobs)
-        known = known_of(folder / "corpus", load_cross_table(out / "cross_table"))
+        known = known_of(folder / "corpus", load_cross_table(out / "cross_table"), out / "siblings")
         main = variant == VARIANTS[0]
         many = MANY if sizes == FULL else SAMPLES
         with Evaluator(n_jobs=n_jobs) as evaluator:
