@@ -23,6 +23,7 @@ from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import round_folder, run_evolve
 from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
+from elm_rl.inventor.siblings import SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import compare, known_of, sample_blind, sample_conditioned
 from elm_rl.judging.sample_quality import measure_quality
@@ -38,6 +39,10 @@ from sodarace_gym.evaluation import Evaluator
 
 ROBUSTNESS = 2
 """Perturbed copies of each walker whose least distance counts in stage 3."""
+PPO_SAMPLES = 32
+"""Programs for each terrain in an update of PPO: its gradient is noisier than that of ranks alone."""
+TARGET_TEMPERATURE = 5.0
+"""How open the supervised start is between the kinds of walkers of a terrain, walker units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +62,18 @@ class Scale:
     """Training steps of the stage 2 model."""
     walkers: int
     """Walkers of the cross table."""
+    kinds: int
+    """Walkers of the table that get siblings, for each terrain."""
+    children: int
+    """Children of each that are tried for that."""
     per_terrain: int
-    """Walkers of the table that the supervised start learns for each terrain."""
+    """Programs that the supervised start learns for each terrain."""
     supervised_steps: int
     """Training steps of that."""
     gradient_updates: int
     """Updates of the rank policy gradient."""
     ppo_updates: int
-    """Updates of PPO."""
+    """Updates of PPO, with 32 programs for each terrain."""
     samples: int
     """Programs by which each generator is judged on each terrain."""
 
@@ -72,15 +81,15 @@ class Scale:
 PRESETS: dict[str, Scale] = {
     "smoke": Scale(
         evolution_batch=32, iterations=8, round_steps=12, terrain_iterations=3, pretraining_steps=30, walkers=40,
-        per_terrain=8, supervised_steps=20, gradient_updates=1, ppo_updates=1, samples=8,
+        kinds=1, children=32, per_terrain=8, supervised_steps=20, gradient_updates=1, ppo_updates=1, samples=8,
     ),
     "demo": Scale(
         evolution_batch=256, iterations=60, round_steps=200, terrain_iterations=60, pretraining_steps=1300, walkers=600,
-        per_terrain=30, supervised_steps=300, gradient_updates=10, ppo_updates=5, samples=96,
+        kinds=4, children=512, per_terrain=200, supervised_steps=300, gradient_updates=5, ppo_updates=10, samples=96,
     ),
     "laptop": Scale(
         evolution_batch=256, iterations=190, round_steps=1000, terrain_iterations=150, pretraining_steps=6000, walkers=1200,
-        per_terrain=40, supervised_steps=600, gradient_updates=30, ppo_updates=20, samples=192,
+        kinds=4, children=2048, per_terrain=400, supervised_steps=600, gradient_updates=30, ppo_updates=20, samples=192,
     ),
 }  # fmt: skip
 """smoke: a minute on two cores, to see that everything works; demo and laptop: more of everything."""
@@ -269,14 +278,31 @@ def _stage3(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
                 progress=config.progress,
             )
         )
+    with clock.measure("stage 3: siblings of the best"):
+        siblings = run_siblings(
+            SiblingsConfig(
+                cross_table=out / "cross_table",
+                out=out / "siblings",
+                portfolio=scale.kinds * len(config.terrains),
+                count=scale.per_terrain,
+                children=scale.children,
+                terrains=1,
+                seed=config.seed,
+                n_jobs=config.n_jobs,
+                progress=config.progress,
+            )
+        )
     with clock.measure("stage 3: supervised start"):
         supervised = run_supervised(
             SupervisedConfig(
                 cross_table=out / "cross_table",
                 language_model=out / "language_model",
                 out=out / "supervised",
+                siblings=out / "siblings",
                 terrain_encoder="codes",
                 per_terrain=scale.per_terrain,
+                temperature=TARGET_TEMPERATURE,
+                optimizer="muon",
                 max_steps=scale.supervised_steps,
                 seed=config.seed,
             )
@@ -292,19 +318,26 @@ def _stage3(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
         )
     with clock.measure("stage 3: PPO"):
         ppo = run_finetune(
-            FinetuneConfig(start=out / "rank_gradient", out=out / "finetuned", updates=scale.ppo_updates, **shared)
+            FinetuneConfig(
+                start=out / "rank_gradient",
+                out=out / "finetuned",
+                updates=scale.ppo_updates,
+                samples=PPO_SAMPLES,
+                **shared,
+            )
         )
     with clock.measure("stage 3: comparison on every terrain"), Evaluator(n_jobs=config.n_jobs) as evaluator:
         comparison = compare(
             _generators(config, scale),
             config.terrains,
             evaluator,
-            known_of(out / "corpus", table),
+            known_of(out / "corpus", table, out / "siblings"),
             robustness=ROBUSTNESS,
         )
     return {
         **comparison,
         "cross_table": {"walkers": len(table.walkers), "terrains": len(table.terrains)},
+        "siblings": {"kinds": len(siblings), "siblings": sum(map(len, siblings.values()))},
         "training": {"supervised": asdict(supervised), "rank_gradient": asdict(gradient), "finetuned": asdict(ppo)},
     }
 

@@ -15,6 +15,7 @@ from elm_rl.report.figures import MISSING
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json
 
+_TABLES = {"cross_table.json": "cross table", "siblings.json": "siblings"}
 _POLICIES = {"rank_gradient.json": "rank gradient", "finetuning.json": "PPO", "group.json": "GRPO or RLOO"}
 
 
@@ -79,9 +80,9 @@ def read_entries(folder: Path) -> Iterator[Entry]:
             if "evaluations" in content:  # and not that of a pipeline
                 seconds = (content.get("timing") or {}).get("seconds")
                 yield Entry(path.parent, "evolution", content["evaluations"], seconds)
-        elif path.name == "cross_table.json":
+        elif path.name in _TABLES:
             files = sorted((path.parent / "scores").glob("*.parquet"))
-            yield Entry(path.parent, "cross table", sum(pq.read_metadata(file).num_rows for file in files))
+            yield Entry(path.parent, _TABLES[path.name], sum(pq.read_metadata(file).num_rows for file in files))
         elif path.name == "training.json":
             figures = read_json(path)["figures"]
             yield Entry(path.parent, "training", None, figures.get("seconds"), figures.get("tokens"))

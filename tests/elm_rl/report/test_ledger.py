@@ -12,6 +12,7 @@ from elm_rl.errors import ElmError
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import run_evolve
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
+from elm_rl.inventor.siblings import SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.report.ledger import LedgerConfig, run_ledger
@@ -32,10 +33,20 @@ def test_every_stage_is_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         )
     )  # fmt: skip
     assert len(table.walkers) == 4
+    siblings = run_siblings(
+        SiblingsConfig(
+            cross_table=tmp_path / "table",
+            out=tmp_path / "siblings",
+            portfolio=2,
+            children=8,
+            terrains=1,
+            progress=False,
+        )
+    )
     taught = run_supervised(
         SupervisedConfig(
-            cross_table=tmp_path / "table", language_model=tmp_path / "lm", out=tmp_path / "policies" / "start", max_steps=2,
-            per_terrain=2,
+            cross_table=tmp_path / "table", language_model=tmp_path / "lm", siblings=tmp_path / "siblings",
+            out=tmp_path / "policies" / "start", max_steps=2, per_terrain=2, lesson_steps=2,
         )
     )  # fmt: skip
     climbed = run_rank_gradient(
@@ -48,7 +59,7 @@ def test_every_stage_is_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     entries = {
         entry.place.relative_to(tmp_path).as_posix(): entry for entry in run_ledger(LedgerConfig(folder=tmp_path))
     }
-    assert list(entries) == ["flat", "lm", "policies/better", "policies/start", "table"]
+    assert list(entries) == ["flat", "lm", "policies/better", "policies/start", "siblings", "table"]
     assert entries["flat"].evaluations == evolved["evaluations"]
     assert entries["lm"][3:] == (trained.seconds, trained.tokens)
     assert entries["policies/start"].tokens == taught.training.tokens
@@ -57,9 +68,12 @@ def test_every_stage_is_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     pairs = entries["table"].evaluations
     assert pairs is not None
     assert pairs >= 8
+    children = entries["siblings"].evaluations
+    assert children is not None
+    assert sum(map(len, siblings.values())) <= children <= 2 * (1 + 8)
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 7
-    total = evolved["evaluations"] + climbed.evaluations + pairs
+    assert len(printed) == 8
+    total = evolved["evaluations"] + climbed.evaluations + pairs + children
     assert printed[-1].split()[:2] == ["all", f"{total:,}"]
 
 
