@@ -28,8 +28,8 @@ class FinetuneConfig(PolicyStageConfig, PPOSettings):
     """Folder for the policy, its metrics and its figures. A finished one with the same settings is reused, a stopped one is
     gone on with."""
     kl: float = 0.15
-    """Weight of the divergence from the start, in nats a program, in the reward. In a trial 0.15 earned as much as 0.05 after ten
-    updates, with 1.8 times as many different walkers."""
+    """Weight of the divergence from the start, in nats a program, in the reward. In a trial 0.15 earned as much as 0.05 after
+    ten updates, with 1.8 times as many different walkers."""
 
     def __post_init__(self) -> None:
         PolicyStageConfig.__post_init__(self)

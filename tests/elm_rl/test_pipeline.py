@@ -14,7 +14,7 @@ from elm_rl.report import ReportConfig, run_report
 
 TINY = Scale(
     evolution_batch=24, iterations=6, round_steps=4, terrain_iterations=2, pretraining_steps=6, walkers=20, per_terrain=4,
-    supervised_steps=3, gradient_updates=1, ppo_updates=1, samples=4,
+    kinds=1, children=8, supervised_steps=3, gradient_updates=1, ppo_updates=1, samples=4,
 )  # fmt: skip
 
 
