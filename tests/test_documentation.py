@@ -72,7 +72,7 @@ def enter_the_benchmark() -> None:
 
 def ask_a_server() -> None:
     Path("runs/served/requests").mkdir(parents=True)
-    line = {"kind": "reply", "prompt": 900, "completion": 300}
+    line = {"kind": "replied", "prompt": 900, "completion": 300}
     Path("runs/served/requests/qwen.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
 
 
