@@ -1,7 +1,7 @@
 """What environments are there? The table of ids, the page about each, and the picture of all terrain families.
 
-Usage: ``python -m benchmarks.terrain_gallery [--write]``. Takes seconds. ``--write`` puts the table into README.md, between
-its two marks, writes ``docs/environments.md`` from the docstrings and draws ``benchmarks/results/terrain_families.png``.
+Usage: ``python -m benchmarks.terrain_gallery [--write]``. Takes seconds. ``--write`` writes what stands below the mark of
+``docs/environments.md`` from the docstrings, and draws ``benchmarks/results/terrain_families.png``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,9 @@ from sodarace_gym.wrappers.numeric_info import NumericInfo
 from sodarace_gym.wrappers.sequential_actions import SequentialActions
 from sodarace_gym.wrappers.terrain_image import TerrainImage
 
-README = Path(__file__).parent.parent / "README.md"
-PAGE = README.parent / "docs" / "environments.md"
+PAGE = Path(__file__).parent.parent / "docs" / "environments.md"
 PICTURE = RESULTS / "terrain_families.png"
-BEGIN = "<!-- ids: written by `python -m benchmarks.terrain_gallery --write` -->"
-END = "<!-- end of ids -->"
+MARK = "<!-- all below this line is written from the docstrings by `python -m benchmarks.terrain_gallery --write` -->"
 DRAWN_DIFFICULTY = 0.6
 """Where the families look most like themselves."""
 
@@ -64,20 +62,47 @@ DOCUMENTED: dict[str, type] = {
 """What the page of environments is about, and where it is documented."""
 
 
+def version_histories() -> dict[str, dict[str, str]]:
+    """What changed with each version of each environment, by its name on the page and then by version, newest first."""
+    histories = {}
+    for name, documented in DOCUMENTED.items():
+        found = _HISTORY.search(inspect.getdoc(documented) or "")
+        entries = re.split(r"^\* (v\d+): ", found[1] if found else "", flags=re.MULTILINE)[1:]
+        if entries:
+            histories[name] = {
+                version: " ".join(what.split()) for version, what in zip(entries[::2], entries[1::2], strict=True)
+            }
+    return histories
+
+
 def environments_page() -> str:
-    """The page about every environment and the wrappers of actions and observations, Markdown: their docstrings."""
+    """The page's part about every id, version, environment and wrapper, Markdown: their docstrings."""
+    versions = [
+        [f"[`{name}`](#{_anchor(name)})", version, what]
+        for name, history in version_histories().items()
+        for version, what in history.items()
+    ]
+    history = markdown_table(["environment", "version", "what it is, and what has changed"], versions)
     parts = [
-        "# The environments",
-        "<!-- written from the docstrings by `python -m benchmarks.terrain_gallery --write` -->",
-        "Which terrains there are says [the table in the README](../README.md#just-the-environment).",
+        MARK,
+        "## All ids",
+        ids_table(),
+        "## Version history",
+        "A change that gives a program another reward on a terrain, or another observation, is a new version of the id; "
+        "up to\nversion 1.0 of the package it may be a dated line about v0 instead.",
+        history.replace("|---|---:|---:|", "|---|---|---|"),
         "\n".join(f"- [`{name}`](#{_anchor(name)})" for name in DOCUMENTED),
     ]
     for name, documented in DOCUMENTED.items():
         text = inspect.getdoc(documented) or ""
-        # From the first of these sections on, docstrings are for readers of Python.
+        # From the first of these sections on, docstrings are for readers of Python; the versions stand in the table above.
         text = re.split(r"^(?:Example|Args|Attributes|Raises):$", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+        text = _HISTORY.sub("", text)
         parts += [f"## `{name}`", re.sub("^## ", "### ", text, flags=re.MULTILINE)]
     return "\n\n".join(parts) + "\n"
+
+
+_HISTORY = re.compile(r"^## Version History\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
 def _anchor(heading: str) -> str:
@@ -93,15 +118,15 @@ def _first_line(documented: object) -> str:
     return (inspect.getdoc(documented) or "").splitlines()[0].rstrip(".")
 
 
-def readme_with(table: str, text: str) -> str:
-    """README's text with the table between its two marks.
+def page_with(generated: str, text: str) -> str:
+    """The page's text with what is generated from its mark on, and what was written by hand before it.
 
     Raises:
-        ValueError: The marks are not there, once each and in order.
+        ValueError: The mark is not there, or more than once.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"README.md: expected the line {BEGIN!r} and after it the line {END!r}, once each.")
-    return text[: text.index(BEGIN)] + f"{BEGIN}\n{table}\n" + text[text.index(END) :]
+    if text.count(MARK) != 1:
+        raise ValueError(f"docs/environments.md: expected the line {MARK!r} once.")
+    return text[: text.index(MARK)] + generated
 
 
 def draw_families(path: Path = PICTURE) -> None:
@@ -116,13 +141,11 @@ def draw_families(path: Path = PICTURE) -> None:
 def main() -> None:
     """Prints the table and optionally writes table, page and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write the table into README.md, the page and the picture")
+    parser.add_argument("--write", action="store_true", help="write the page and the picture")
     options = parser.parse_args()
-    table = ids_table()
-    print(table)
+    print(ids_table())
     if options.write:
-        README.write_text(readme_with(table, README.read_text(encoding="utf-8")), encoding="utf-8")
-        PAGE.write_text(environments_page(), encoding="utf-8")
+        PAGE.write_text(page_with(environments_page(), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
         draw_families()
 
 

@@ -125,7 +125,7 @@ class PipelineConfig:
 
 
 def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
-    """Runs all stages and writes ``summary.json`` and ``report.md``; the README explains their keys.
+    """Runs all stages and writes ``summary.json`` and ``report.md``; docs/pipeline.md explains their keys.
 
     Returns:
         The summary.

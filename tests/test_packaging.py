@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -321,28 +320,6 @@ def test_constraints_pin_what_is_needed_and_nothing_else(repository: Path) -> No
             continue
         waiting += [Requirement(text) for text in further if "extra ==" not in text]
     assert not set(pins) - needed
-
-
-def test_wheel_holds_the_packages_and_nothing_else(repository: Path, tmp_path: Path) -> None:
-    # Built from a copy, because setuptools leaves its working files beside setup.cfg.
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "LICENSE", "README.md", "MANIFEST.in"):
-        shutil.copy(repository / name, source)
-    for name in (*PACKAGES, "benchmarks", "tests"):
-        shutil.copytree(repository / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.nb[ci]"))
-    run_python("from setuptools import build_meta; build_meta.build_wheel('.')", source)
-
-    (wheel,) = source.glob("*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    present = {
-        path.relative_to(source).as_posix()
-        for package in PACKAGES
-        for path in (source / package).rglob("*")
-        if path.is_file()
-    }
-    assert packed == present
-    assert {f"{package}/py.typed" for package in PACKAGES} <= packed
 
 
 def test_walkers_can_be_read_as_text(tmp_path: Path) -> None:

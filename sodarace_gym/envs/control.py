@@ -141,7 +141,7 @@ class SodaraceControlEnv(gym.Env[Observation, Action]):
     `copy.deepcopy`) replays the episode's actions and goes on where the original was.
 
     ## Version History
-    * v0: first release; rewards may still change while the version of the package is below 1.0.
+    * v0: first release (0.1.0); rewards may still change while the version of the package is below 1.0.
 
     ## References
     * P. Szerlip, K. O. Stanley: "Indirectly Encoded Sodarace for Artificial Life", ECAL 2013.

@@ -172,9 +172,9 @@ class SodaraceEnv(WalkPictures, gym.Env[Observation, str]):
     `Sodarace-Random-v0`).
 
     ## Version History
-    * v0: first release; rewards may change before the package's version 1.0. On 2026-11-26 `query_cppn` and the CPPN seeds took
-      the published pairs. Distances on the paper's five terrains: seeds (65, now 75 muscles) 1.6 on each before, 2.0 since; the
-      paper's Runner (678, now 410) refused before; 39.6, 39.6, 3.0, 22.2 and unstable since.
+    * v0: first release (0.1.0); rewards may change before the package's version 1.0. On 2026-11-26 `query_cppn` and the CPPN
+      seeds took the published pairs. Distances on the paper's five terrains: seeds (65, now 75 muscles) 1.6 on each before,
+      2.0 since; the paper's Runner (678, now 410) refused before; 39.6, 39.6, 3.0, 22.2 and unstable since.
 
     ## References
     * J. Lehman, J. Gordon, S. Jain, K. Ndousse, C. Yeh, K. O. Stanley: "Evolution through Large Models",

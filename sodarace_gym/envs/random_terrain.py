@@ -72,7 +72,7 @@ class RandomTerrainEnv(SodaraceEnv):
     alike. On each terrain rewards are as reproducible as in `SodaraceEnv`.
 
     ## Version History
-    * v0: first release.
+    * v0: first release (0.1.0); rewards change as those of `Sodarace-<Terrain>-v0` do.
 
     ## References
     * K. Cobbe, C. Hesse, J. Hilton, J. Schulman: "Leveraging Procedural Generation to Benchmark Reinforcement Learning",

@@ -96,7 +96,7 @@ class SodaraceVectorEnv(SyncVectorEnv):
     Rewards, observations and infos are those of the single environments, whatever `num_envs`, `n_jobs` and `backend` are.
 
     ## Version History
-    * v0: first release.
+    * v0: first release (0.1.0); rewards are those of the single environment of the same version.
 
     ## References
     Those of `SodaraceEnv`.

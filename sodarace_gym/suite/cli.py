@@ -111,7 +111,7 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="these alone (default: all)")
     parser.add_argument("--n-jobs", type=int, default=-1, help="tasks side by side; -1 for one a core")
     parser.add_argument(
-        "--backend", default="loky", help="joblib backend: loky (processes here), dask, ray (docs/benchmark.md)"
+        "--backend", default="loky", help="joblib backend: loky (processes here), dask, ray (docs/cluster.md)"
     )
 
 

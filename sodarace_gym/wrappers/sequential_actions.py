@@ -60,7 +60,7 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
     least the three nearest pairs, are joined with the pen, which moves to the copy. Active muscles have the largest amplitude.
 
     ## Action grammar
-    ```
+    ```text
     word = [pen] polygon {item} ["stop"]
     pen  = "plain" | "phase 0" | ... | "phase 7"
     item = [pen] (step | hub | "join far" | "repeat right" | "repeat up" | "mirror" | "wave right" | "wave up")

@@ -8,30 +8,46 @@ import gymnasium as gym
 import pytest
 
 from benchmarks.terrain_gallery import (
-    BEGIN,
     DOCUMENTED,
-    END,
+    MARK,
     PAGE,
     PICTURE,
-    README,
     draw_families,
     environments_page,
     ids_table,
-    readme_with,
+    page_with,
+    version_histories,
 )
 from sodarace_gym.registration import CONTROL_IDS, ENVIRONMENT_IDS, RANDOM_ID
 
 
-def test_the_readme_lists_every_id_as_registered():
-    text, table = README.read_text(encoding="utf-8"), ids_table()
-    assert readme_with(table, text) == text, "run `python -m benchmarks.terrain_gallery --write`"
+def test_the_page_is_what_the_docstrings_say():
+    text = PAGE.read_text(encoding="utf-8")
+    assert page_with(environments_page(), text) == text, "run `python -m benchmarks.terrain_gallery --write`"
+    assert PICTURE.name in (PAGE.parent / "terrains.md").read_text(encoding="utf-8")
+
+
+def test_the_table_lists_every_id_as_registered():
+    table = ids_table()
     for environment_id in (*ENVIRONMENT_IDS, *CONTROL_IDS, RANDOM_ID):
         assert table.count(f"`{environment_id}`") == 1
-    assert PICTURE.name in text
 
 
-def test_the_page_of_environments_is_what_the_docstrings_say():
-    assert PAGE.read_text(encoding="utf-8") == environments_page(), "run `python -m benchmarks.terrain_gallery --write`"
+@pytest.mark.parametrize("environment_id", [*ENVIRONMENT_IDS, *CONTROL_IDS, RANDOM_ID])
+def test_the_version_of_every_id_has_a_history(environment_id):
+    spec = gym.spec(environment_id)
+    family = spec.name if environment_id == RANDOM_ID else f"{spec.name.split('-')[0]}-<Terrain>"
+    newest = next(iter(version_histories()[f"{family}-v{spec.version}"]))
+    assert newest == f"v{spec.version}", "a new version is the first line of the environment's Version History"
+    assert DOCUMENTED[f"{family}-v{spec.version}"] is gym.envs.registration.load_env_creator(spec.entry_point)
+
+
+def test_histories_are_on_the_page():
+    text, histories = PAGE.read_text(encoding="utf-8"), version_histories()
+    assert list(histories) == [name for name in DOCUMENTED if "v0" in name or name == "gym.make_vec"]
+    for history in histories.values():
+        for version, what in history.items():
+            assert f"| {version} | {what} |" in text
 
 
 @pytest.mark.parametrize("documented", DOCUMENTED.values(), ids=lambda documented: documented.__name__)
@@ -45,12 +61,11 @@ def test_environments_are_documented_under_gymnasiums_headings(documented):
         assert sorted(set(headings) & set(wanted)) == sorted(wanted)
 
 
-def test_the_table_goes_between_its_marks():
-    text = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert readme_with("new", text) == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-    for broken in ("", f"{END}\n{BEGIN}\n", text + text):
-        with pytest.raises(ValueError, match="once each"):
-            readme_with("new", broken)
+def test_what_is_written_by_hand_stays():
+    assert page_with(f"{MARK}\nnew\n", f"by hand\n{MARK}\nold\n") == f"by hand\n{MARK}\nnew\n"
+    for broken in ("", f"{MARK}\n{MARK}\n"):
+        with pytest.raises(ValueError, match="once"):
+            page_with(f"{MARK}\nnew\n", broken)
 
 
 def test_the_picture_of_all_families_can_be_drawn(tmp_path):
