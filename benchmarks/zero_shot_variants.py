@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.tables import format_interval, markdown_table, publish
-from benchmarks.zero_shot import LONGEST, ROBUSTNESS, SAMPLES, row_of, test_terrains
+from benchmarks.zero_shot import FULL, LONGEST, ROBUSTNESS, SAMPLES, TARGET_TEMPERATURE, row_of, test_terrains
 from elm_rl.corpus.cross_table import TABLE_FILE, CrossTableConfig, load_cross_table, run_cross_table
 from elm_rl.evolution import EvolveConfig, run_evolve
+from elm_rl.inventor.siblings import SIBLINGS_FILE, SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_conditioned
 from elm_rl.judging.terrain_scores import Known, paired_difference
@@ -43,7 +44,11 @@ class Variant:
         walkers: Walkers of the table; None for all.
         labelled: Further terrains that the regression labels.
         smoothed: Whether targets are what the regression expects, or what was rolled out.
-        per_terrain: Walkers learnt for each terrain.
+        per_terrain: Programs learnt for each terrain.
+        temperature: How openly they are drawn; 0 for the best.
+        siblings: Whether few walkers are learnt in the words of their siblings; otherwise `portfolio` decides.
+        portfolio: Without siblings, so many walkers are learnt; 0 for all.
+        lesson: Whether the network learns first by itself.
         bands: Bands of ranks that are learnt under an embedding each; 0 for none.
         further: Operators with which the run on the train terrains goes on before the table is made; POLICY stands for the
             study's own, with which that is expert iteration.
@@ -54,9 +59,13 @@ class Variant:
     start: str | None = None
     terrains: int | None = None
     walkers: int | None = None
-    labelled: int = 480
+    labelled: int = 8000
     smoothed: bool = True
-    per_terrain: int = 8
+    per_terrain: int = 1
+    temperature: float = TARGET_TEMPERATURE
+    siblings: bool = True
+    portfolio: int = 0
+    lesson: bool = True
     bands: int = 0
     further: tuple[str, ...] = ()
 
@@ -75,11 +84,14 @@ VARIANTS: dict[str, Variant] = {
     "40 terrains": replace(BASE, terrains=40),
     "100 walkers": replace(BASE, walkers=100),
     "400 walkers": replace(BASE, walkers=400),
-    "as rolled out": replace(BASE, smoothed=False, labelled=0),
-    "no labels": replace(BASE, labelled=0),
-    "2,000 labels": replace(BASE, labelled=2000),
-    "24 a terrain": replace(BASE, per_terrain=24),
-    "4 bands": replace(BASE, bands=4),
+    "as rolled out": replace(BASE, smoothed=False, labelled=0, per_terrain=25),
+    "no labels": replace(BASE, labelled=0, per_terrain=25),
+    "1,000 labels": replace(BASE, labelled=1000, per_terrain=8),
+    "the best alone": replace(BASE, temperature=0.0),
+    "no lesson": replace(BASE, lesson=False),
+    "no siblings": replace(BASE, siblings=False, portfolio=FULL.portfolio),
+    "all walkers": replace(BASE, siblings=False),
+    "4 bands": replace(BASE, siblings=False, temperature=0.0, per_terrain=8, labelled=1000, bands=4),
     "more evolution": replace(BASE, further=("gp,tries=4",)),
     "expert iteration": replace(BASE, further=("gp,tries=4", POLICY)),
 }
@@ -138,6 +150,19 @@ def cross_table(study: Study, variant: Variant) -> Path:
     return folder
 
 
+def siblings(study: Study, variant: Variant) -> Path | None:
+    """The siblings that a variant learns: the study's, or those of its own table's walkers, made in the same way."""
+    if not variant.siblings:
+        return None
+    table = cross_table(study, variant)
+    if table == study.folder / "cross_table":
+        return study.folder / "siblings"
+    out = study.out / "siblings" / table.name
+    settings = read_json(study.folder / "siblings" / SIBLINGS_FILE)["settings"]
+    run_siblings(SiblingsConfig(**settings, cross_table=table, out=out, n_jobs=study.n_jobs))
+    return out
+
+
 def further_run(study: Study, variant: Variant, out: Path) -> Path:
     """A copy of the study's run on the train terrains that has gone on with other operators; returns its folder."""
     policy = f"policy:{study.folder / 'seed_0' / 'rank_gradient'}"
@@ -168,12 +193,14 @@ def measured(
         found: dict[str, Any] = read_json(file)
         return found
     encoder: Any = variant.encoder
+    lesson: dict[str, Any] = {} if variant.lesson else {"lesson_steps": 0}
     run_supervised(
         SupervisedConfig(
-            cross_table=cross_table(study, variant), language_model=language_model(study, variant), out=folder / "policy",
-            terrain_encoder=encoder, smoothed=variant.smoothed, labelled=variant.labelled, per_terrain=variant.per_terrain,
-            bands=variant.bands,
-            max_seconds=study.seconds, max_epochs=1e9, seed=seed,
+            cross_table=cross_table(study, variant), language_model=language_model(study, variant),
+            siblings=siblings(study, variant), out=folder / "policy", terrain_encoder=encoder, smoothed=variant.smoothed,
+            labelled=variant.labelled, per_terrain=variant.per_terrain, temperature=variant.temperature,
+            portfolio=variant.portfolio, bands=variant.bands, optimizer="muon", max_seconds=study.seconds, max_epochs=1e9,
+            seed=seed, **lesson,
         )
     )  # fmt: skip
     policy, tokenizer = load_policy(folder / "policy")
@@ -246,7 +273,8 @@ def main() -> None:
     variants = {name: VARIANTS[name] for name in given.variants}
     if given.start is not None:
         variants[Path(given.start).name] = replace(BASE, start=given.start)
-    known = known_of(given.study / "corpus", load_cross_table(given.study / "cross_table"))
+    table = load_cross_table(given.study / "cross_table")
+    known = known_of(given.study / "corpus", table, given.study / "siblings")
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     with Evaluator(n_jobs=given.n_jobs) as evaluator:
         for seed in range(given.seeds):
