@@ -1,8 +1,8 @@
 """The first lesson of a terrain encoder: to tell which walkers suit which terrain, before there are programs to write.
 
 A policy that is given an encoder which knows nothing of terrains learns slowly to ask it: most of what there is to learn about
-programs has nothing to do with them. Taught first, as a classifier, the encoder tells at once what matters (in a trial the
-policy's samples went 64 units instead of 59 after fewer steps).
+programs has nothing to do with them. Taught first, as a classifier, the encoder tells at once what matters. (In trials samples
+of taught policies went 64 units after 1,500 steps, those of an untaught one 59 after 2,000, in bfloat16; one seed each.)
 """
 
 from __future__ import annotations

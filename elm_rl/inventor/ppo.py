@@ -29,7 +29,7 @@ class FinetuneConfig(PolicyStageConfig, PPOSettings):
     gone on with."""
     kl: float = 0.15
     """Weight of the divergence from the start, in nats a program, in the reward. In a trial 0.15 earned as much as 0.05 after
-    ten updates, with 1.8 times as many different walkers."""
+    ten updates (71 units from 65), with 1.2 times as many different walkers."""
 
     def __post_init__(self) -> None:
         PolicyStageConfig.__post_init__(self)

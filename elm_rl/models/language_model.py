@@ -165,6 +165,13 @@ def load_language_model(
         raise ElmError(
             f"The model '{source.label}' lacks {len(missing)} tensors, such as {missing[0]}; train it again or give another."
         )
+    if isinstance(model, TerrainPolicy) and info["unexpected_keys"]:
+        # Left out in silence, they would make another policy of it.
+        unknown = sorted(info["unexpected_keys"])
+        raise ElmError(
+            f"The policy '{source.label}' has {len(unknown)} tensors that this version does not know, such as {unknown[0]}; "
+            "train it again."
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     try:
@@ -174,9 +181,10 @@ def load_language_model(
             f"The model '{source.label}' does not fit the memory of {place}; set dtype to bfloat16, device to cpu, or use a "
             "smaller model."
         ) from error
-    for weights in (*model.parameters(), *model.buffers()):
-        # Where a file has them they may lie at addresses for which kernels round differently.
-        weights.data = weights.data.clone()
+    if place.type == "cpu":
+        for weights in (*model.parameters(), *model.buffers()):
+            # Where a file has them they may lie at addresses for which kernels round differently.
+            weights.data = weights.data.clone()
     model.eval()
     return model, tokenizer
 

@@ -230,8 +230,10 @@ def condition(
     base = language_model.config
     if unsampleable is None:
         unsampleable = [i for i in (base.pad_token_id, base.bos_token_id) if i is not None and i != base.eos_token_id]
+    decoder = copy.deepcopy(base)
+    decoder.name_or_path = ""  # a configuration within another is saved with it, and where it lay is nobody's business
     config = TerrainPolicyConfig(
-        text_config=copy.deepcopy(base),
+        text_config=decoder,
         terrain_encoder=encoder,
         prefix_length=prefix_length,
         bands=bands,

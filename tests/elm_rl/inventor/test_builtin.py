@@ -18,6 +18,7 @@ def test_it_is_small_and_has_a_card() -> None:
     files = {path.name: path.stat().st_size for path in BUILTIN_POLICY.iterdir()}
     assert "model.safetensors" in files
     assert sum(files.values()) <= 16e6
+    assert '"/' not in (BUILTIN_POLICY / "config.json").read_text()  # no path of the machine that trained it
     card = (BUILTIN_POLICY / "README.md").read_text()
     assert all(f"elm-rl {stage} " in card for stage in ("evolve", "pretrain", "cross-table", "supervised"))
 

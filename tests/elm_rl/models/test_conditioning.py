@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -31,7 +32,7 @@ from elm_rl.models.conditioning import (
     make_value_model,
 )
 from elm_rl.models.conditioning.policy import CODE_SPREAD
-from elm_rl.models.language_model import load_policy, save_language_model, weights_digest
+from elm_rl.models.language_model import load_language_model, load_policy, save_language_model, weights_digest
 from elm_rl.models.sampling import context_length, sample_completions
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
 from elm_rl.models.tokenizer import train_tokenizer, unsampleable_ids
@@ -303,6 +304,13 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
     save_language_model(model, TOKENIZER, tmp_path / "plain")
     save_language_model(policy, TOKENIZER, tmp_path / "policy")
     assert weights_digest(tmp_path / "plain") != weights_digest(tmp_path / "policy")
+    save_language_model(condition(load_language_model(tmp_path / "plain")[0]), TOKENIZER, tmp_path / "moved")
+    assert str(tmp_path) not in (tmp_path / "moved" / "config.json").read_text()
+    weights = load_file(tmp_path / "policy" / "model.safetensors")
+    save_file(weights | {"decoder.older": torch.zeros(1)}, tmp_path / "policy" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ElmError, match="tensors that this version does not know, such as "):
+        load_policy(tmp_path / "policy")
+    save_file(weights, tmp_path / "policy" / "model.safetensors", {"format": "pt"})
     with pytest.raises(ElmError, match="holds a LlamaForCausalLM"):
         load_policy(tmp_path / "plain")
     with pytest.raises(ElmError, match="same order"):
