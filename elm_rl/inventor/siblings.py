@@ -7,7 +7,7 @@ statements, not in how far it walks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -108,7 +108,7 @@ def run_siblings(config: SiblingsConfig) -> dict[int, list[Sibling]]:
     table = load_cross_table(config.cross_table)
     made = read_json(config.cross_table / TABLE_FILE)["config"]
     settings = {name: value for name, value in asdict(config).items() if name not in _NOT_COMPARED}
-    content: dict[str, Any] = {"settings": settings, "fingerprint": _fingerprint(table)}
+    content: dict[str, Any] = {"settings": settings, "fingerprint": _fingerprint(table, made)}
 
     def finished() -> dict[int, list[Sibling]] | None:
         path = config.out / SIBLINGS_FILE
@@ -123,13 +123,14 @@ def run_siblings(config: SiblingsConfig) -> dict[int, list[Sibling]]:
                 )
         if before["fingerprint"] != content["fingerprint"]:
             raise ElmError(f"'{config.out}' holds siblings of another table; choose another folder.")
-        return load_siblings(config.out)
+        return load_siblings(config.out) if (config.out / WALKERS_FILE).exists() else None
 
     def work() -> dict[int, list[Sibling]]:
         expected = _expected(table)
         portfolio = _portfolio(table, expected, config.portfolio)
         if not portfolio:
             raise ElmError(f"No walker of the table in '{config.cross_table}' moves; let evolution run longer.")
+        write_json(config.out / SIBLINGS_FILE, content)
         store = ScoreStore(config.out / SCORES_FOLDER, made["robustness"])
         found: list[Sibling] = []
         with (
@@ -140,9 +141,8 @@ def run_siblings(config: SiblingsConfig) -> dict[int, list[Sibling]]:
                 texts = _own_terrains(table, expected, portfolio, walker, config.terrains)
                 found += drift(table.walkers[walker].program, walker, texts, store, evaluator, config)
                 bar.set_postfix(siblings=len(found))
-        write_parquet(config.out / WALKERS_FILE, pa.Table.from_pylist([asdict(each) for each in found]))
         # Written last: whoever finds it finds finished siblings.
-        write_json(config.out / SIBLINGS_FILE, content)
+        write_parquet(config.out / WALKERS_FILE, pa.Table.from_pylist([asdict(each) for each in found]))
         return load_siblings(config.out)
 
     return done_once(config.out, finished, work)
@@ -256,9 +256,9 @@ def _own_terrains(
     return [texts[row] for row in np.argsort(rest - expected[:, walker], kind="stable")[:count]]
 
 
-def _fingerprint(table: CrossTable) -> str:
+def _fingerprint(table: CrossTable, made: Mapping[str, Any]) -> str:
     """What tells tables apart."""
-    digest = blake2b(digest_size=8)
+    digest = blake2b(f"{made['robustness']} {made['duration']}".encode(), digest_size=8)
     for walker in table.walkers:
         digest.update(walker.design)
     for text in table.terrains:

@@ -82,9 +82,14 @@ def _tried(out: Path, program: str, text: str) -> bool:
 def test_stopped_or_not_it_is_the_same_and_a_finished_one_is_reused(crawlers: Path, tmp_path: Path) -> None:
     whole = run_siblings(config_of(crawlers, tmp_path / "whole"))
     assert run_siblings(config_of(crawlers, tmp_path / "whole")) == whole
-    run_siblings(config_of(crawlers, tmp_path / "part", portfolio=1))
-    for name in ("siblings.json", "walkers.parquet"):
-        (tmp_path / "part" / name).unlink()  # what a run that was killed after the first walker leaves
+    run_siblings(config_of(crawlers, tmp_path / "part"))
+    scores = sorted((tmp_path / "part" / "scores").iterdir())
+    for path in (tmp_path / "part" / "walkers.parquet", *scores[len(scores) // 2 :]):
+        path.unlink()  # what a run that was killed half way leaves
+    with pytest.raises(ElmError, match="seed = 0, not 1"):
+        run_siblings(config_of(crawlers, tmp_path / "part", seed=1))
+    with pytest.raises(ElmError, match="siblings of another table"):
+        run_siblings(config_of(crawlers, tmp_path / "part", cross_table=crawlers / "table"))
     assert run_siblings(config_of(crawlers, tmp_path / "part", n_jobs=2)) == whole
     assert run_siblings(config_of(crawlers, tmp_path / "other", seed=1)) != whole
 
