@@ -188,8 +188,7 @@ def oracle(out: Path, table: CrossTable, texts: Sequence[str], evaluator: Evalua
     store = ScoreStore(out / "oracle", ROBUSTNESS)
     programs = [walker.program for walker in table.walkers]
     store.fill(programs, texts, evaluator, label="oracle")
-    found = [[store.get(program, text) for program in programs] for text in texts]
-    return np.array([[min(score.distances) if score else 0.0 for score in row] for row in found])
+    return np.array([[store.least(program, text) for program in programs] for text in texts])
 
 
 def judge(

@@ -166,9 +166,9 @@ def run_cross_table(config: CrossTableConfig) -> CrossTable:
         write_json(config.out / TABLE_FILE, {"config": asdict(config)})
         with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
             store.fill(programs, probes, evaluator, label="choosing walkers", progress=config.progress)
-            tried = [[store.get(program, text) for program in programs] for text in probes]
-            least = np.array([[min(score.distances) if score else 0.0 for score in row] for row in tried])
-            chosen = best_in_turn(least, [score.design if score else None for score in tried[0]], config.walkers)
+            least = np.array([[store.least(program, text) for program in programs] for text in probes])
+            digests = [store.design(program, probes[0]) for program in programs]
+            chosen = best_in_turn(least, digests, config.walkers)
             if not chosen:
                 raise ElmError(
                     f"None of {len(programs)} elites moves on any of {len(probes)} terrains; let evolution run longer."
@@ -176,7 +176,6 @@ def run_cross_table(config: CrossTableConfig) -> CrossTable:
             best = [programs[place] for place in chosen]
             store.fill(best, texts, evaluator, label="cross table", progress=config.progress)
         names = [field.name for field in fields(TableWalker) if field.name != "design"]
-        digests = [score.design if score else None for score in tried[0]]
         walkers = [
             {name: getattr(elites[place], name) for name in names} | {"design": digests[place]} for place in chosen
         ]

@@ -13,7 +13,7 @@ from elm_rl.errors import ElmError
 
 
 def known_designs(folders: Sequence[Path]) -> frozenset[bytes]:
-    """The walkers of finished cross tables and corpora, by 16 bytes that tell them apart.
+    """The walkers of finished cross tables, siblings and corpora, by 16 bytes that tell them apart.
 
     Raises:
         ElmError: A folder holds neither, or a file is damaged.

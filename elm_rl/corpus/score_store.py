@@ -63,6 +63,16 @@ class ScoreStore:
         """What is known of a program on the terrain that a text names; None if it was not rolled out there."""
         return self._scores.get(terrain, {}).get(_key(program))
 
+    def least(self, program: str, terrain: str) -> float:
+        """The least distance of a program and its copies there, walker units; 0 where nothing is known."""
+        score = self.get(program, terrain)
+        return min(score.distances) if score else 0.0
+
+    def design(self, program: str, terrain: str) -> bytes | None:
+        """What tells its walker apart; None where there is none, or nothing is known."""
+        score = self.get(program, terrain)
+        return score.design if score else None
+
     def fill(
         self,
         programs: Sequence[str],

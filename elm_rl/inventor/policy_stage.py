@@ -52,7 +52,7 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
     robustness: int = 2
     """Copies of each walker, with joints off by thousandths, that are rolled out too; the least distance counts."""
     known: tuple[Path, ...] = ()
-    """Folders of cross tables and corpora with what the policy was shown; see novelty."""
+    """Folders of cross tables, siblings and corpora with what the policy was shown; see novelty."""
     novelty: float = 0.0
     """What part of its reward a program does not get whose walker is known: 0 to 1. The policy then learns from those of its
     walkers that are new."""

@@ -171,10 +171,10 @@ def drift(
     rng = np.random.default_rng([config.seed, walker])
     operator = GPMutation()
     store.fill([program], texts, evaluator, progress=False)
-    design = _design(store, program, texts[0])
+    design = store.design(program, texts[0])
     siblings = [Sibling(walker, program, design or b"", 1.0)]
-    texts = [text for text in texts if _least(store, program, text) > 0]
-    own = [_least(store, program, text) for text in texts]
+    texts = [text for text in texts if store.least(program, text) > 0]
+    own = [store.least(program, text) for text in texts]
     if design is None or not own:
         return siblings
     known: set[bytes | None] = {design, None}
@@ -185,15 +185,15 @@ def drift(
         left = dict.fromkeys((text for text in made if text is not None), 0.0)
         for tried, text in enumerate(texts, start=1):
             store.fill(list(left), [text], evaluator, progress=False)
-            walked = {child: distance + _least(store, child, text) for child, distance in left.items()}
+            walked = {child: distance + store.least(child, text) for child, distance in left.items()}
             needed = config.keep * sum(own[:tried])
             left = {
                 child: distance
                 for child, distance in walked.items()
-                if distance >= needed and _design(store, child, text) not in known
+                if distance >= needed and store.design(child, text) not in known
             }
         for child, distance in left.items():
-            if (found := _design(store, child, texts[0])) is not None and found not in known:
+            if (found := store.design(child, texts[0])) is not None and found not in known:
                 siblings.append(Sibling(walker, child, found, distance / sum(own)))
                 known.add(found)
             if len(siblings) > config.count:
@@ -219,18 +219,6 @@ def load_siblings(folder: Path) -> dict[int, list[Sibling]]:
     for row in rows:
         found.setdefault(row.walker, []).append(row)
     return found
-
-
-def _least(store: ScoreStore, program: str, text: str) -> float:
-    """The least distance of a program and its copies on a terrain where they were rolled out, walker units."""
-    score = store.get(program, text)
-    return min(score.distances) if score else 0.0
-
-
-def _design(store: ScoreStore, program: str, text: str) -> bytes | None:
-    """What tells its walker apart; None where there is none."""
-    score = store.get(program, text)
-    return score.design if score else None
 
 
 def _expected(table: CrossTable) -> NDArray[np.float64]:
