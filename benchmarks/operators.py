@@ -51,7 +51,15 @@ def mix_of(name: str) -> Mix:
     return MIXES.get(name) or Mix(tuple(name.split("+")))
 
 
-def evolve(out: Path, mix: Mix, evaluations: int, seed: int, n_jobs: int, batch_size: int = BATCH) -> None:
+def evolve(
+    out: Path,
+    mix: Mix,
+    evaluations: int,
+    seed: int,
+    n_jobs: int,
+    batch_size: int = BATCH,
+    round_steps: int = EvolveConfig.round_steps,
+) -> None:
     """Runs a mix until so many programs are evaluated, or goes on doing so; a finished run is left as it is."""
     if (out / "summary.json").exists() and read_json(out / "summary.json")["evaluations"] >= evaluations:
         return
@@ -63,6 +71,7 @@ def evolve(out: Path, mix: Mix, evaluations: int, seed: int, n_jobs: int, batch_
             operators=mix.operators,
             rounds=mix.rounds,
             round_share=0.0,
+            round_steps=round_steps,
             iterations=iterations,
             batch_size=batch_size,
             max_evaluations=evaluations,
@@ -215,6 +224,9 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=100, help="the first of the seeds")
     parser.add_argument("--batch-size", type=int, default=BATCH, help="children an iteration; few for a slow model")
     parser.add_argument("--mixes", nargs="+", default=list(MIXES), help="names, or operators joined by +")
+    parser.add_argument(
+        "--round-steps", type=int, default=EvolveConfig.round_steps, help="training steps of each round"
+    )
     parser.add_argument("--n-jobs", type=int, default=-1, help="threads that evaluate")
     parser.add_argument("--name", default=None, help="file name of the result; by default with the evaluations")
     parser.add_argument("--write", action="store_true", help="write the result to benchmarks/results")
@@ -225,7 +237,7 @@ def main() -> None:
         for name in given.mixes:
             run = given.out / f"{name.replace('/', '_')}-{given.evaluations}-{seed}"
             print(f"==> {name}, seed {seed}", file=sys.stderr, flush=True)
-            evolve(run, mix_of(name), given.evaluations, seed, given.n_jobs, given.batch_size)
+            evolve(run, mix_of(name), given.evaluations, seed, given.n_jobs, given.batch_size, given.round_steps)
             found[name].append(outcome(run, given.evaluations))
     file = given.name or f"operators_{given.evaluations // 1000}k"
     body = page(found, given.evaluations, seeds, given.batch_size)
