@@ -261,7 +261,7 @@ def _evaluated(
             births.append(birth)
             if birth.child.program is not None and birth.parent.terrain == terrain:
                 here.append(len(births) - 1)
-                yield birth.child.program
+                yield birth.compiled or birth.child.program
 
     found: dict[int, Evaluation] = {}
     scored = evaluator.evaluate(

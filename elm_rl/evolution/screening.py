@@ -16,17 +16,25 @@ from elm_rl.evolution.maps import Maps
 from elm_rl.mutation.operator import Child, Parent
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.evaluation import Evaluation
-from sodarace_gym.programs.program import compile_programs
+from sodarace_gym.programs.program import CompiledProgram, compile_programs
 from sodarace_gym.programs.sandbox import Sandbox
 from sodarace_gym.walkers.walker import WalkerDesign
 
 
 class Birth(NamedTuple):
-    """A child with where it comes from: the parent it was asked of, and its request's ticket where a server was asked."""
+    """A child with where it comes from.
+
+    Attributes:
+        parent: The parent it was asked of.
+        child: The child.
+        ticket: Its request's where a server was asked.
+        compiled: Its program, where it has been run already.
+    """
 
     parent: Parent
     child: Child
     ticket: str | None = None
+    compiled: CompiledProgram | None = None
 
 
 class KnownWalkers(Protocol):
@@ -91,19 +99,23 @@ class Screening:
                 waiting.append(birth)
                 yield birth.child.program or ""
 
-        group: list[tuple[Birth, WalkerDesign | None]] = []
+        group: list[Birth] = []
         for built in compile_programs(programs(), self._sandbox):
-            group.append((waiting.popleft(), None if isinstance(built, ProgramError) else built[0]))
+            birth = waiting.popleft()
+            if not isinstance(built, ProgramError):
+                birth = birth._replace(compiled=CompiledProgram(birth.child.program or "", *built))
+            group.append(birth)
             if len(group) == tries:
                 yield self._best(group)
                 self.passed_over += tries - 1
                 group = []
 
-    def _best(self, group: list[tuple[Birth, WalkerDesign | None]]) -> Birth:
-        best, room, key = group[0][0], float("-inf"), None
-        for birth, design in group:
-            if design is None or birth.child.program is None:
+    def _best(self, group: list[Birth]) -> Birth:
+        best, room, key = group[0], float("-inf"), None
+        for birth in group:
+            if birth.compiled is None:
                 continue
+            design = birth.compiled.design
             digest = self._state.key_of(design, birth.parent.terrain)
             if digest in self._chosen or self._state.knows(digest):
                 continue

@@ -17,7 +17,9 @@ from sodarace_gym.evaluation.evaluation import Evaluation
 from sodarace_gym.evaluation.jobs import Built, Grounds, Job, build, build_all, evaluation_of, text_digest, walk
 from sodarace_gym.evaluation.parallel_map import ParallelMap
 from sodarace_gym.physics.constants import DURATION
+from sodarace_gym.physics.robustness import design_digest
 from sodarace_gym.physics.rollout import Rollout, checked_engine
+from sodarace_gym.programs.program import CompiledProgram
 from sodarace_gym.terrains.distribution import TerrainDraw, as_terrain
 from sodarace_gym.terrains.terrain import Terrain
 
@@ -139,7 +141,8 @@ class Evaluator:
         """Runs programs and the walkers they build.
 
         Args:
-            programs: Program texts. They may be made as they are asked for: with threads, the first are run meanwhile.
+            programs: Program texts. They may be made as they are asked for: with threads, the first are run meanwhile. A
+                :class:`sodarace_gym.programs.CompiledProgram` is not run again.
             terrain: One terrain for all programs, or a sequence with one for each: a Terrain, a TerrainDraw, or the name of
                 a family, made with seed 0.
             robustness: Perturbed copies per walker, this time; the evaluator's own when left out.
@@ -195,6 +198,21 @@ class Evaluator:
         ]
 
     def _build(self, programs: Iterable[str]) -> Iterator[Built]:
+        """What each program builds, in order; walkers that are known already as soon as they are given."""
+        for compiled, stretch in itertools.groupby(programs, key=lambda program: isinstance(program, CompiledProgram)):
+            walkers = self._take if compiled else self._run
+            yield from walkers(stretch)
+
+    def _take(self, programs: Iterable[Any]) -> Iterator[Built]:
+        """What programs have built."""
+        outcomes: dict[bytes, Built] = {}
+        for program in programs:
+            built = Built(program.design, design_digest(program.design), None, program.repairs)
+            outcomes[text_digest(program) or b""] = built
+            yield built
+        self._remember_programs(outcomes)
+
+    def _run(self, programs: Iterable[str]) -> Iterator[Built]:
         """What each program builds, in order; every distinct text that is not remembered is run once."""
         asked: list[tuple[bytes | None, str]] = []
 
@@ -228,6 +246,9 @@ class Evaluator:
                 known = self._programs.get(digest)
                 outcomes[digest] = known or (ahead.popleft() if ahead else next(run))
             yield outcomes[digest]
+        self._remember_programs(outcomes)
+
+    def _remember_programs(self, outcomes: Mapping[bytes, Built]) -> None:
         _remember(self._programs, outcomes, min(self.cache_size, max(self.program_cache_size, len(outcomes))))
 
     @staticmethod

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sodarace_gym.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from sodarace_gym.programs.program import CompiledProgram as CompiledProgram
     from sodarace_gym.programs.program import compile_program as compile_program
     from sodarace_gym.programs.program import compile_programs as compile_programs
     from sodarace_gym.programs.sandbox import MAX_SOURCE_BYTES as MAX_SOURCE_BYTES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "program": ["compile_program", "compile_programs"],
+        "program": ["CompiledProgram", "compile_program", "compile_programs"],
         "sandbox": ["MAX_SOURCE_BYTES", "Sandbox", "default_sandbox", "run_program"],
     },
 )

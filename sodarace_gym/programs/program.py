@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
 
 from sodarace_gym.errors import ProgramError
 from sodarace_gym.programs.sandbox import Sandbox, default_sandbox
 from sodarace_gym.walkers.walker import WalkerDesign, build_design
+
+
+class CompiledProgram(str):
+    """The text of a program that has been run already, which an Evaluator need not do again.
+
+    Args:
+        source: The text.
+        design: The walker that :func:`compile_program` got from it.
+        repairs: The repairs that it needed, from there too.
+    """
+
+    def __new__(cls, source: str, design: WalkerDesign, repairs: Mapping[str, int]) -> Self:
+        """A text takes its characters here, before ``__init__``."""
+        return super().__new__(cls, source)
+
+    def __init__(self, source: str, design: WalkerDesign, repairs: Mapping[str, int]) -> None:
+        self.design = design
+        self.repairs = dict(repairs)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        # Elsewhere it is a text like any other.
+        return str, (str(self),)
 
 
 def compile_program(source: str, sandbox: Sandbox | None = None) -> tuple[WalkerDesign, dict[str, int]]:

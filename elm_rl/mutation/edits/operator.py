@@ -118,17 +118,12 @@ class EditModelMutation(MutationOperator):
         questions = [self._question(parent) for parent in parents]
         places = [place for place, question in enumerate(questions) if question is not None]
         asked = [(parents[place].program, questions[place] or []) for place in places]
-        failed = dict[int, Child]()
 
-        def usable(number: int, answer: EditAnswer) -> bool:
-            child = self._child(parents[places[number]].program, answer)
-            if not child.applied:
-                failed[number] = child
+        def take(number: int, answer: EditAnswer) -> bool:
+            child = children[places[number]] = self._child(parents[places[number]].program, answer)
             return child.applied
 
-        answers = sample_edits(self._model, self._grammar, asked, self._sampling, seed=seed, usable=usable)
-        for number, (place, found) in enumerate(zip(places, answers, strict=True)):
-            children[place] = failed[number] if found is None else self._child(parents[place].program, found)
+        sample_edits(self._model, self._grammar, asked, self._sampling, seed=seed, take=take)
         yield from children
 
     def _question(self, parent: Parent) -> list[int] | None:

@@ -47,9 +47,9 @@ def sample_edits(
     sampling: EditSampling,
     *,
     seed: int,
-    usable: Callable[[int, EditAnswer], bool],
-) -> list[EditAnswer | None]:
-    """Draws an answer to every question.
+    take: Callable[[int, EditAnswer], bool],
+) -> None:
+    """Draws answers to every question until one is taken.
 
     Args:
         model: A causal language model over the grammar's vocabulary.
@@ -57,11 +57,8 @@ def sample_edits(
         questions: Each parent's text, with the ids of the question. The model reads one that comes several times in a row once.
         sampling: How to draw.
         seed: Seed of all random choices. An answer depends on it, on its place and the attempt, but not on its neighbours.
-        usable: Is given each answer with its place among the questions, and says whether it is of use; if not, another is
-            drawn, until ``sampling.attempts`` have been. One that has not ended was cut at ``max_new_tokens``.
-
-    Returns:
-        For each question the answer of use, or None.
+        take: Is given each answer with its place among the questions, from several threads, and says whether it is of use; if
+            not, another is drawn, until ``sampling.attempts`` have been. One that has not ended was cut at ``max_new_tokens``.
     """
     # Questions of about one length read together waste little on padding. How they are parted does not depend on the machine,
     # because in other company a row's figures may differ in their last bits.
@@ -76,12 +73,9 @@ def sample_edits(
         for _, part in groupby(zip(ends, asked, strict=True), key=lambda each: int(each[0] - 1) // sampling.batch_size)
     ]
     batches.reverse()  # the longest first
-    found: list[EditAnswer | None] = [None] * len(questions)
     with _one_thread(), ThreadPoolExecutor(cpu_count()) as threads:
-        for rows in threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, usable), batches):
-            for row in rows:
-                found[row.place] = row.answer if row.usable else None
-    return found
+        # The list has what went wrong in a thread go wrong here.
+        list(threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, take), batches))
 
 
 @contextmanager
@@ -118,7 +112,7 @@ class _Row:
         self._longest = sampling.max_new_tokens
         self._seed = (seed, place)
         self.attempt = -1
-        self.usable = self.done = False
+        self.done = False
         self.begin()
 
     def begin(self) -> None:
@@ -143,8 +137,8 @@ def _answer(
     questions: Sequence[_Question],
     sampling: EditSampling,
     seed: int,
-    usable: Callable[[int, EditAnswer], bool],
-) -> list[_Row]:
+    take: Callable[[int, EditAnswer], bool],
+) -> None:
     """Writes answers to some questions side by side."""
     reader = Reader(model)
     reader.read([question.ids for question in questions], [0] * len(questions))
@@ -154,8 +148,7 @@ def _answer(
     owners = [number for number, question in enumerate(questions) for _ in question.places]
     rows = [_Row(grammar, question, place, sampling, seed) for question in questions for place in question.places]
     reader.keep(owners)
-    _write(reader, grammar, rows, first[owners], sampling, usable)
-    return rows
+    _write(reader, grammar, rows, first[owners], sampling, take)
 
 
 def _write(
@@ -164,7 +157,7 @@ def _write(
     rows: Sequence[_Row],
     first: torch.Tensor,
     sampling: EditSampling,
-    usable: Callable[[int, EditAnswer], bool],
+    take: Callable[[int, EditAnswer], bool],
 ) -> None:
     """Writes answers side by side; ``first`` are the logits of their first tokens.
 
@@ -186,8 +179,7 @@ def _write(
         again = []
         for row in rows:
             if row.over and not row.done:
-                row.usable = usable(row.place, row.answer)
-                if row.usable or row.attempt + 1 >= sampling.attempts:
+                if take(row.place, row.answer) or row.attempt + 1 >= sampling.attempts:
                     row.done, row.unread = True, []
                 else:
                     row.begin()
