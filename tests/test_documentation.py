@@ -49,10 +49,6 @@ def blocks(page: str, *languages: str) -> list[str]:
 # Python
 
 
-def test_the_readme_shows_the_generator_that_it_names() -> None:
-    assert text_of("examples/generator.py") in blocks("README.md", "python")
-
-
 class Setting(NamedTuple):
     """What a page takes for granted, made small.
 

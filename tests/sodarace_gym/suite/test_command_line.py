@@ -16,12 +16,12 @@ PART = ["--terrains", "Flat", "Tunnel", "--budgets", "1", "8", "--n-jobs", "1"]
 FEW = [*PART, "--seeds", "0", "1"]
 
 
-def test_the_template_of_the_page_enters_and_stands_in_the_table(repository, tmp_path, capsys):
-    about = (repository / "docs" / "benchmark.md").read_text(encoding="utf-8")
+def test_the_template_of_the_readme_enters_and_stands_in_the_table(repository, tmp_path, capsys):
+    about = (repository / "README.md").read_text(encoding="utf-8")
     template = (repository / "examples" / "generator.py").read_text(encoding="utf-8")
     assert len(template.splitlines()) < 40
     block = next(block for block in re.findall(r"```python\n(.*?)```", about, re.DOTALL) if "def generate" in block)
-    assert block == template, "the page shows the file"
+    assert block == template, "the README shows the file"
     mine = tmp_path / "mine.py"
     mine.write_text(block, encoding="utf-8")
     out = tmp_path / "suite"
