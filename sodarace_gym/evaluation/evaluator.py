@@ -198,22 +198,25 @@ class Evaluator:
         ]
 
     def _build(self, programs: Iterable[str]) -> Iterator[Built]:
-        """What each program builds, in order; walkers that are known already as soon as they are given."""
+        """What each program builds, in order."""
+        # In order, so that what is forgotten first does not depend on what was fresh.
+        outcomes: dict[bytes, Built] = {}
+        # By stretches: a walker that is there already may walk before the next text is made.
         for compiled, stretch in itertools.groupby(programs, key=lambda program: isinstance(program, CompiledProgram)):
             walkers = self._take if compiled else self._run
-            yield from walkers(stretch)
+            yield from walkers(stretch, outcomes)
+        _remember(self._programs, outcomes, min(self.cache_size, max(self.program_cache_size, len(outcomes))))
 
-    def _take(self, programs: Iterable[Any]) -> Iterator[Built]:
-        """What programs have built."""
-        outcomes: dict[bytes, Built] = {}
+    @staticmethod
+    def _take(programs: Iterable[Any], outcomes: dict[bytes, Built]) -> Iterator[Built]:
+        """What compiled programs have built; ``outcomes`` takes it by the digest of the text."""
         for program in programs:
             built = Built(program.design, design_digest(program.design), None, program.repairs)
             outcomes[text_digest(program) or b""] = built
             yield built
-        self._remember_programs(outcomes)
 
-    def _run(self, programs: Iterable[str]) -> Iterator[Built]:
-        """What each program builds, in order; every distinct text that is not remembered is run once."""
+    def _run(self, programs: Iterable[str], outcomes: dict[bytes, Built]) -> Iterator[Built]:
+        """What programs build; every distinct text that is neither remembered nor in ``outcomes`` is run once."""
         asked: list[tuple[bytes | None, str]] = []
 
         def fresh() -> Iterator[str]:
@@ -221,15 +224,13 @@ class Evaluator:
             for program in programs:
                 digest = text_digest(program)
                 asked.append((digest, program))
-                if digest is not None and digest not in met and digest not in self._programs:
+                if digest is not None and not any(digest in known for known in (met, outcomes, self._programs)):
                     met.add(digest)
                     yield program
 
         # Here, programs are run from this one thread, which keeps several interpreters busy; elsewhere, where walkers walk.
         run = build(fresh(), self._map.workers) if self._map.shares_memory else self._map(build_all, fresh())
         ahead: deque[Built] = deque()
-        # In order, so that what is forgotten first does not depend on what was fresh.
-        outcomes: dict[bytes, Built] = {}
         place = 0
         while True:
             if place == len(asked):
@@ -246,10 +247,6 @@ class Evaluator:
                 known = self._programs.get(digest)
                 outcomes[digest] = known or (ahead.popleft() if ahead else next(run))
             yield outcomes[digest]
-        self._remember_programs(outcomes)
-
-    def _remember_programs(self, outcomes: Mapping[bytes, Built]) -> None:
-        _remember(self._programs, outcomes, min(self.cache_size, max(self.program_cache_size, len(outcomes))))
 
     @staticmethod
     def _terrains(

@@ -19,13 +19,14 @@ class CompiledProgram(str):
         repairs: The repairs that it needed, from there too.
     """
 
-    def __new__(cls, source: str, design: WalkerDesign, repairs: Mapping[str, int]) -> Self:
-        """A text takes its characters here, before ``__init__``."""
-        return super().__new__(cls, source)
+    design: WalkerDesign
+    repairs: dict[str, int]
 
-    def __init__(self, source: str, design: WalkerDesign, repairs: Mapping[str, int]) -> None:
-        self.design = design
-        self.repairs = dict(repairs)
+    def __new__(cls, source: str, design: WalkerDesign, repairs: Mapping[str, int]) -> Self:
+        """A text takes its characters here."""
+        program = super().__new__(cls, source)
+        program.design, program.repairs = design, dict(repairs)
+        return program
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         # Elsewhere it is a text like any other.

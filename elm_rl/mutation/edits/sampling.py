@@ -74,7 +74,7 @@ def sample_edits(
     ]
     batches.reverse()  # the longest first
     with _one_thread(), ThreadPoolExecutor(cpu_count()) as threads:
-        # The list has what went wrong in a thread go wrong here.
+        # To ask for the results raises here what a thread raised.
         list(threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, take), batches))
 
 
