@@ -83,7 +83,7 @@ class Sizes(NamedTuple):
     """Of the rank policy gradient, and of PPO."""
 
 
-FULL = Sizes(320, 32, 300, 1200, 24, 4096, 6000, 3000, 8000, 40)
+FULL = Sizes(320, 16, 200, 400, 24, 1536, 6000, 3000, 8000, 20)
 SMALL = Sizes(12, 2, 1, 20, 2, 64, 20, 20, 4, 2)
 """To see that everything works."""
 
@@ -143,7 +143,7 @@ def climb(out: Path, shared: Path, sizes: Sizes, seed: int, n_jobs: int) -> dict
     run_supervised(
         SupervisedConfig(
             cross_table=shared / "cross_table", language_model=shared / "language_model", out=rungs["supervised"],
-            siblings=shared / "siblings", smoothed=True, per_terrain=1, temperature=TARGET_TEMPERATURE,
+            siblings=shared / "siblings", smoothed=True, per_terrain=8, temperature=TARGET_TEMPERATURE,
             labelled=sizes.labelled, max_steps=sizes.supervised_steps, optimizer="muon", seed=seed,
         )
     )  # fmt: skip

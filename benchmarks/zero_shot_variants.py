@@ -61,7 +61,7 @@ class Variant:
     walkers: int | None = None
     labelled: int = 8000
     smoothed: bool = True
-    per_terrain: int = 1
+    per_terrain: int = 8
     temperature: float = TARGET_TEMPERATURE
     siblings: bool = True
     portfolio: int = 0
@@ -86,7 +86,7 @@ VARIANTS: dict[str, Variant] = {
     "400 walkers": replace(BASE, walkers=400),
     "as rolled out": replace(BASE, smoothed=False, labelled=0, per_terrain=25),
     "no labels": replace(BASE, labelled=0, per_terrain=25),
-    "1,000 labels": replace(BASE, labelled=1000, per_terrain=8),
+    "1,000 labels": replace(BASE, labelled=1000),
     "the best alone": replace(BASE, temperature=0.0),
     "no lesson": replace(BASE, lesson=False),
     "no siblings": replace(BASE, siblings=False, portfolio=FULL.portfolio),

@@ -7,7 +7,8 @@ and then the easy way to more reward is one good walker for all terrains. So the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +18,11 @@ from transformers import PreTrainedTokenizerBase
 
 from elm_rl.corpus.cross_table import TABLE_FILE, CrossTable, CrossTableConfig, load_cross_table
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.inventor.encoder_lesson import teach_encoder
+from elm_rl.inventor.encoder_lesson import choice_kept, drawn_kinds, kinds_of, teach_encoder
 from elm_rl.inventor.siblings import load_siblings
 from elm_rl.inventor.targets import Target, TargetConfig, choose_targets
 from elm_rl.models.conditioning import DEFAULT_PREFIX_LENGTH, TerrainPolicy, condition
+from elm_rl.models.conditioning.encoders import LookingEncoder
 from elm_rl.models.language_model import load_language_model, weights_digest
 from elm_rl.models.supervised_training import Example, TrainConfig, TrainResult, load_finished, train_causal_lm
 from elm_rl.models.tokenizer import encode_text, start_id, unsampleable_ids
@@ -127,17 +129,25 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
 
     def work() -> SupervisedResult:
         language_model, tokenizer = load_language_model(config.language_model)
+        kinds = kinds_of(targets, config.per_terrain)
         policy = condition(
             language_model,
             [target.text for target in targets],
             encoder=config.terrain_encoder,
             prefix_length=config.prefix_length,
+            kinds=len(kinds),
             bands=config.bands,
             unsampleable=unsampleable_ids(tokenizer),
             tokenizer=tokenizer,
             seed=config.seed,
         )
-        lesson = teach_encoder(policy, targets, config.per_terrain, steps=config.lesson_steps, seed=config.seed)
+        rng = np.random.default_rng([config.seed, 4])
+        lesson, learnt = None, targets
+        if taught := isinstance(policy.encoder, LookingEncoder) and config.lesson_steps > 0:
+            lesson = teach_encoder(
+                policy, targets, kinds, config.per_terrain, steps=config.lesson_steps, seed=config.seed
+            )
+            learnt = chosen_targets(policy, targets, kinds, config.per_terrain, rng)
         figures: dict[str, Any] = {
             "lesson": lesson,
             "terrains": len(targets),
@@ -148,9 +158,11 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
             target.text: [[n, s] for n, s in zip(target.walkers, target.scores, strict=True)] for target in targets
         }
         write_json(config.out / TARGETS_FILE, {"figures": figures, "targets": chosen})
-        rng = np.random.default_rng([config.seed, 4])
-        examples = examples_for(policy, tokenizer, targets, texts, config.per_terrain, rng)
-        training = train_causal_lm(policy, tokenizer, examples, config.out, config, settings=settings, by_length=False)
+        examples = examples_for(policy, tokenizer, learnt, texts, config.per_terrain, rng)
+        with choice_kept(policy) if taught else nullcontext():
+            training = train_causal_lm(
+                policy, tokenizer, examples, config.out, config, settings=settings, by_length=False
+            )
         return SupervisedResult(**figures, training=training)
 
     return done_once(config.out, finished, work)
@@ -185,6 +197,20 @@ def examples_for(
             if walkers := target.walkers[band * count : (band + 1) * count]:
                 examples += [(prompt, completion(walkers[place % len(walkers)])) for place in range(count)]
     return examples
+
+
+def chosen_targets(
+    policy: TerrainPolicy, targets: Sequence[Target], kinds: Sequence[int], count: int, rng: np.random.Generator
+) -> list[Target]:
+    """The same targets with, in the place of the first band, walkers that a taught encoder chooses.
+
+    What the language model is shown for a terrain is then what it is told of it.
+    """
+    drawn = drawn_kinds(policy, targets, count, rng)
+    return [
+        replace(target, walkers=[*(kinds[kind] for kind in row), *target.walkers[count:]])
+        for target, row in zip(targets, drawn.tolist(), strict=True)
+    ]
 
 
 def _digest(texts: Mapping[int, Sequence[str]]) -> str:

@@ -17,6 +17,11 @@ DEFAULT_PREFIX_LENGTH = 4
 """Slots of a terrain. More slots carry more of the signal at the cost of a few positions."""
 
 
+DEFAULT_KINDS = 24
+"""Kinds of walkers to choose from. In a trial an oracle that chose from 32 walkers came to 97.8 units where one that chose from
+1,200 came to 99.6."""
+
+
 class TerrainPolicyConfig(PretrainedConfig):
     """What a policy is made of.
 
@@ -24,6 +29,7 @@ class TerrainPolicyConfig(PretrainedConfig):
         text_config: The configuration of the decoder, of any causal language model.
         terrain_encoder: Name of the encoder in `TERRAIN_ENCODERS`.
         prefix_length: Slots of each terrain.
+        kinds: Kinds of walkers among which an encoder that looks chooses.
         bands: Bands of distance that can be asked for, each with an embedding behind the terrain's; 0 for none.
         terrains: The terrains that codes were learnt for, as `Terrain.to_dict` gives them, by the texts that name them; empty
             for encoders that look.
@@ -40,6 +46,7 @@ class TerrainPolicyConfig(PretrainedConfig):
         text_config: PretrainedConfig | dict[str, Any] | None = None,
         terrain_encoder: str = CODES,
         prefix_length: int = DEFAULT_PREFIX_LENGTH,
+        kinds: int = DEFAULT_KINDS,
         bands: int = 0,
         terrains: Mapping[str, dict[str, Any]] | None = None,
         terrain_words: Mapping[str, Sequence[int]] | None = None,
@@ -51,6 +58,7 @@ class TerrainPolicyConfig(PretrainedConfig):
         self.text_config = AutoConfig.for_model("llama") if text_config is None else text_config
         self.terrain_encoder = terrain_encoder
         self.prefix_length = prefix_length
+        self.kinds = kinds
         self.bands = bands
         self.terrains = dict(terrains or {})
         self.terrain_words = dict(terrain_words or {})

@@ -16,6 +16,9 @@ PROFILE_SCALE = 8.0
 """Profiles come as shares of the greatest height, and most terrains use a small part of that: times 8, a unit is 4 walker
 units high."""
 
+SHARPNESS = 2.0
+"""How much the likelier kinds are preferred to others when their codes are averaged."""
+
 
 class TerrainEncoder(nn.Module, ABC):
     """Maps terrains to prefix embeddings; asked once a forward pass, about the distinct terrains of the batch.
@@ -41,9 +44,9 @@ class TerrainEncoder(nn.Module, ABC):
 
 
 class DiscreteCodes(TerrainEncoder):
-    """A learned code for every slot of every terrain: the paper's discrete codes."""
+    """A learned code for every slot of every terrain: the paper's discrete codes. Here every terrain is a kind."""
 
-    def __init__(self, book: TerrainBook, slots: int, hidden: int) -> None:
+    def __init__(self, book: TerrainBook, slots: int, hidden: int, kinds: int) -> None:
         super().__init__(book, slots, hidden)
         self.table = nn.Embedding(len(book) * slots, hidden)
 
@@ -58,16 +61,27 @@ class DiscreteCodes(TerrainEncoder):
 
 
 class LookingEncoder(TerrainEncoder):
-    """An encoder that looks at terrains with a network, whose features become all slots at once.
+    """An encoder that looks at terrains with a network, and chooses for each among kinds of walkers.
+
+    Every kind has a learned code, which takes all slots. A terrain is told as the mean of the codes, weighted by how well each
+    kind suits it (`chances`): what is to be written is the network's to learn, how it is written the decoder's.
 
     Terrains look much alike to a fresh network. In a trial its features differed by 0.003 from one to another, and the policy
     learnt one answer for all. So it sees what is elsewhere than on flat ground, its convolutions have no biases, which all
     terrains would have in common, and its features are normalised.
+
+    Args:
+        book: The terrains by number.
+        slots: Embeddings a terrain.
+        hidden: Width of an embedding.
+        kinds: Kinds of walkers to choose from.
+        features: What the network finds in a terrain, as so many numbers.
     """
 
-    def __init__(self, book: TerrainBook, slots: int, hidden: int, features: int) -> None:
+    def __init__(self, book: TerrainBook, slots: int, hidden: int, kinds: int, features: int) -> None:
         super().__init__(book, slots, hidden)
-        self.slots = nn.Linear(features, slots * hidden)
+        self.choice = nn.Linear(features, kinds)
+        self.kinds = nn.Embedding(kinds, slots * hidden)
 
     @abstractmethod
     def look(self, terrains: torch.Tensor) -> torch.Tensor:
@@ -78,24 +92,30 @@ class LookingEncoder(TerrainEncoder):
         found = self.look(terrains)
         return functional.layer_norm(found, found.shape[-1:])
 
+    def chosen(self, terrains: torch.Tensor) -> torch.Tensor:
+        """Logits of the kinds: (n,) -> (n, kinds)."""
+        logits: torch.Tensor = self.choice(self.features(terrains))
+        return logits
+
+    def chances(self, terrains: torch.Tensor) -> torch.Tensor:
+        """How much each kind weighs in what stands for a terrain, 1 together: (n,) -> (n, kinds)."""
+        return functional.softmax(SHARPNESS * self.chosen(terrains), dim=-1)
+
     def forward(self, terrains: torch.Tensor) -> torch.Tensor:
         """Looks at the terrains: (n,) -> (n, slots, hidden)."""
-        found: torch.Tensor = self.slots(self.features(terrains))
-        return found.view(-1, *self.shape)
+        return (self.chances(terrains) @ self.kinds.weight).view(-1, *self.shape)
 
     @torch.no_grad()
     def start_near(self, embedding: torch.Tensor, spread: float) -> None:
-        """Lets the slots start around ``embedding``: half of the variance between slots, half between terrains.
+        """Draws the codes of the kinds around ``embedding`` from torch's global generator.
 
         The network begins as torch has it begin, and not as the decoder that it is put into would.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
                 module.reset_parameters()
-        spread /= 2**0.5
-        noise = spread * torch.randn(self.shape, dtype=embedding.dtype, device=embedding.device)
-        self.slots.bias.copy_((embedding + noise).flatten())
-        nn.init.normal_(self.slots.weight, std=spread / self.slots.in_features**0.5)
+        codes = self.kinds.weight.view(-1, embedding.shape[0])
+        codes.copy_(embedding + spread * torch.randn_like(codes))
 
 
 class ProfileEncoder(LookingEncoder):
@@ -103,9 +123,9 @@ class ProfileEncoder(LookingEncoder):
 
     CHANNELS = (32, 64)
 
-    def __init__(self, book: TerrainBook, slots: int, hidden: int) -> None:
+    def __init__(self, book: TerrainBook, slots: int, hidden: int, kinds: int) -> None:
         first, second = self.CHANNELS
-        super().__init__(book, slots, hidden, features=second)
+        super().__init__(book, slots, hidden, kinds, features=second)
         self.narrow = nn.Conv1d(2, first, kernel_size=5, stride=2, padding=2, bias=False)
         self.wide = nn.Conv1d(first, second, kernel_size=5, stride=2, padding=2, bias=False)
         self.mix = nn.Linear(second * PROFILE_POINTS // 4, second)
@@ -143,8 +163,8 @@ class ImageEncoder(LookingEncoder):
 
     CHANNELS = (1, 8, 16, 32, 32)
 
-    def __init__(self, book: TerrainBook, slots: int, hidden: int) -> None:
-        super().__init__(book, slots, hidden, features=64)
+    def __init__(self, book: TerrainBook, slots: int, hidden: int, kinds: int) -> None:
+        super().__init__(book, slots, hidden, kinds, features=64)
         self.blocks = nn.Sequential(
             *(_Residual(before, after) for before, after in zip(self.CHANNELS, self.CHANNELS[1:], strict=False))
         )
@@ -157,7 +177,7 @@ class ImageEncoder(LookingEncoder):
         return found
 
 
-TERRAIN_ENCODERS: dict[str, Callable[[TerrainBook, int, int], TerrainEncoder]] = {
+TERRAIN_ENCODERS: dict[str, Callable[[TerrainBook, int, int, int], TerrainEncoder]] = {
     "codes": DiscreteCodes,
     "profile": ProfileEncoder,
     "image": ImageEncoder,

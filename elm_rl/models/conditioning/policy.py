@@ -29,7 +29,13 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from elm_rl.errors import ConfigError
-from elm_rl.models.conditioning.config import DEFAULT_PREFIX_LENGTH, TEXT, TerrainPolicyConfig, check_encoder
+from elm_rl.models.conditioning.config import (
+    DEFAULT_KINDS,
+    DEFAULT_PREFIX_LENGTH,
+    TEXT,
+    TerrainPolicyConfig,
+    check_encoder,
+)
 from elm_rl.models.conditioning.encoders import CODES, TerrainEncoder
 from elm_rl.models.conditioning.terrain_book import TerrainBook
 from elm_rl.models.conditioning.terrain_text import TerrainText, spell_pieces, text_length
@@ -176,6 +182,7 @@ def condition(
     *,
     encoder: str = CODES,
     prefix_length: int = DEFAULT_PREFIX_LENGTH,
+    kinds: int = DEFAULT_KINDS,
     bands: int = 0,
     unsampleable: Sequence[int] | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -192,6 +199,7 @@ def condition(
             encoders take any terrain at any time.
         encoder: Name of the encoder: codes, profile or image; or text, which tells the terrain in the model's own words.
         prefix_length: Slots of each terrain; a text takes as many tokens as it needs.
+        kinds: Kinds of walkers among which an encoder that looks chooses.
         bands: Bands of distance that it is to tell apart; 0 for none.
         unsampleable: Tokens never to be sampled (see `unsampleable_ids`); by default the padding and beginning tokens
             that the model's configuration names.
@@ -214,6 +222,8 @@ def condition(
         raise ConfigError(f"Expected one or more different terrains, but got {list(terrains)}.")
     if prefix_length < 1:
         raise ConfigError(f"prefix_length is {prefix_length}, but a terrain needs at least 1 slot.")
+    if kinds < 1:
+        raise ConfigError(f"kinds is {kinds}; expected 1 or more.")
     if bands < 0 or bands == 1:
         raise ConfigError(f"bands is {bands}; expected 2 or more, or 0 for none.")
     words = {}
@@ -236,6 +246,7 @@ def condition(
         text_config=decoder,
         terrain_encoder=encoder,
         prefix_length=prefix_length,
+        kinds=kinds,
         bands=bands,
         terrains={text: book[number].to_dict() for number, text in enumerate(book.texts)} if encoder == CODES else None,
         terrain_words=words,

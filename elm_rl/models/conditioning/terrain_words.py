@@ -60,7 +60,7 @@ def teach_terrains(model: PreTrainedModel, config: TerrainPolicyConfig) -> Terra
     words.encoder = (
         TerrainText(book, config.terrain_words)
         if config.terrain_encoder == TEXT
-        else TERRAIN_ENCODERS[config.terrain_encoder](book, config.prefix_length, words.embedding_dim)
+        else TERRAIN_ENCODERS[config.terrain_encoder](book, config.prefix_length, words.embedding_dim, config.kinds)
     )
     words.bands = nn.Embedding(config.bands, words.embedding_dim) if config.bands else None
     return book

@@ -12,8 +12,8 @@ import torch
 
 from elm_rl.corpus.cross_table import CrossTable, load_cross_table
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.inventor.encoder_lesson import teach_encoder
-from elm_rl.inventor.supervised import SupervisedConfig, examples_for, run_supervised
+from elm_rl.inventor.encoder_lesson import drawn_kinds, kinds_of, teach_encoder
+from elm_rl.inventor.supervised import SupervisedConfig, chosen_targets, examples_for, run_supervised
 from elm_rl.inventor.targets import Target
 from elm_rl.models.conditioning import condition
 from elm_rl.models.language_model import load_language_model, load_policy
@@ -98,22 +98,42 @@ def test_the_encoder_is_taught_first_which_walkers_suit_which_terrain(crawlers: 
     language_model, _ = load_language_model(crawlers / "language_model")
     slopes = [f"UpSlope,difficulty={number / 40},seed={number}" for number in range(40)]
     targets = [Target(text, [3 if number < 20 else 8, 5], [2.0, 1.0]) for number, text in enumerate(slopes)]
+    kinds = kinds_of(targets, 1)
+    assert kinds == [3, 8]
     state = torch.get_rng_state()
     for encoder in ("profile", "image"):
-        policy = condition(language_model, slopes, encoder=encoder)
+        policy = condition(language_model, slopes, encoder=encoder, kinds=2)
         before = {name: weights.clone() for name, weights in policy.state_dict().items()}
-        loss = teach_encoder(policy, targets, 1, steps=150)
-        assert loss is not None
-        assert loss < 0.2  # a coin would have 0.69
+        assert teach_encoder(policy, targets, kinds, 1, steps=150) < 0.2  # a coin would have 0.69
         changed = {name for name, weights in policy.state_dict().items() if not torch.equal(weights, before[name])}
         assert changed
-        assert all(".encoder." in name and ".slots." not in name for name in changed)
-        assert teach_encoder(policy, targets, 1, steps=0) is None
-    for encoder, texts in (("codes", slopes), ("text", [])):
-        tokenizer = load_language_model(crawlers / "language_model")[1]
-        policy = condition(language_model, texts, encoder=encoder, tokenizer=tokenizer)
-        assert teach_encoder(policy, targets, 1) is None
+        assert all(".encoder." in name and ".kinds." not in name for name in changed)
+        learnt = chosen_targets(policy, targets, kinds, 1, np.random.default_rng(0))
+        assert sum(new.walkers == old.walkers for new, old in zip(learnt, targets, strict=True)) >= 36
+        assert all(target.walkers[1:] == [5] for target in learnt), "other bands stay as they are"
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_kinds_are_drawn_as_they_weigh_in_what_the_policy_is_told(crawlers: Path) -> None:
+    language_model, _ = load_language_model(crawlers / "language_model")
+    policy = condition(language_model, [], encoder="profile", kinds=5, seed=3)
+    target = Target("Hills,difficulty=0.5,seed=3", [0], [1.0])
+    drawn = drawn_kinds(policy, [target], 40_000, np.random.default_rng(0))[0]
+    with torch.no_grad():
+        chances = policy.encoder.chances(torch.tensor([policy.book.number(target.text)]))[0]
+        told = policy.encoder(torch.tensor([policy.book.number(target.text)]))[0].flatten()
+    assert np.bincount(drawn, minlength=5) / len(drawn) == pytest.approx(chances.numpy(), abs=0.01)
+    torch.testing.assert_close(told, chances @ policy.encoder.kinds.weight)
+
+
+def test_what_the_encoder_chooses_stays_while_the_language_model_learns(crawlers: Path, tmp_path: Path) -> None:
+    run_supervised(config_of(crawlers, tmp_path / "few", max_steps=1))
+    run_supervised(config_of(crawlers, tmp_path / "many", max_steps=30))
+    few, many = (load_policy(tmp_path / name)[0].state_dict() for name in ("few", "many"))
+    same = {name for name in few if torch.equal(few[name], many[name])}
+    network = {name for name in few if ".encoder." in name and ".kinds." not in name}
+    assert network
+    assert same == network
 
 
 def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(crawlers: Path, tmp_path: Path) -> None:
