@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,75 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elm_rl.errors import BudgetSpent, ConfigError, ElmError
+from elm_rl.errors import BudgetSpent, ElmError
 from elm_rl.evolution.bandit import LEAST_SHARE, Bandit
-from elm_rl.evolution.map_elites import EvolutionResult, EvolveConfig, run_evolution
-from elm_rl.evolution.seeds import load_seed
-from elm_rl.mutation.operator import Child, MutationOperator, Outcome, Parent
-from elm_rl.runs.children_file import read_children
+from elm_rl.mutation.operator import Parent
 from elm_rl.runs.run_directory import read_json, read_jsonl
-from sodarace_gym.evaluation import Evaluation, EvaluationError
-from sodarace_gym.terrains.distribution import SPLITS
-from sodarace_gym.walkers.walker import Muscle, WalkerDesign
-
-
-class ToyEvaluator:
-    """Takes four numbers "height width mass fitness" at their word; the seeds stand still; "slow" takes its time."""
-
-    def __init__(self) -> None:
-        self.scored: list[tuple[str, str]] = []
-
-    def evaluate(self, programs: Any, terrain: Any, robustness: int = 0) -> list[Evaluation]:
-        grounds = terrain if isinstance(terrain, list) else None
-        return [self._score(program, grounds[index] if grounds else terrain) for index, program in enumerate(programs)]
-
-    def _score(self, program: str, terrain: Any) -> Evaluation:
-        self.scored.append((program, terrain.name))
-        if "make_walker" in program:
-            return self._score("1 1 1 0.5", terrain)
-        try:
-            height, width, mass, fitness = (float(number) for number in program.split()[:4])
-        except ValueError:
-            return Evaluation(error=EvaluationError("syntax_error", f"no numbers in {program!r}"))
-        fitness += terrain.name == "Hills"
-        design = WalkerDesign(((0.0, 0.0), (width, height), (mass, fitness)), (Muscle(0, 1),))
-        return Evaluation(fitness, fitness, height, width, mass, design)
-
-
-class Toy(MutationOperator):
-    """Makes every child by one function of (parent, rng)."""
-
-    def __init__(self, name: str, make: Callable[[Parent, np.random.Generator], str | None], **ways: Any) -> None:
-        self.name = name
-        self.make = make
-        self.outcomes: list[Outcome] = []
-        for way, value in ways.items():
-            setattr(self, way, value)
-
-    def children(self, parents: Sequence[Parent], rng: np.random.Generator) -> Iterator[Child]:
-        for parent in parents:
-            yield Child(self.make(parent, rng), self.name, "why")
-
-    def learn(self, outcomes: Sequence[Outcome]) -> None:
-        self.outcomes += outcomes
-
-
-def anywhere(parent: Parent, rng: np.random.Generator) -> str:
-    return " ".join(repr(float(number)) for number in rng.uniform((0, 0, 0, 0), (24, 30, 400, 9)))
-
-
-def evolve(out: Path, *operators: Toy, resume: bool = False, evaluator: Any = None, **settings: Any) -> EvolutionResult:
-    config = EvolveConfig(
-        out=out,
-        operators=tuple(f"gp,name={operator.name}" for operator in operators),
-        **{"seeds": ("square",), "iterations": 5, "batch_size": 12, "progress": False, **settings},
-    )
-    return run_evolution(config, operators, evaluator or ToyEvaluator(), resume=resume)
-
-
-def children_of(out: Path) -> list[dict[str, Any]]:
-    return [{**line, "time": None} for line in read_children(out)]
-
+from sodarace_gym.evaluation import Evaluation
+from tests.elm_rl.evolution.toy_breeding import Toy, ToyEvaluator, anywhere, children_of, evolve
 
 # --- ahead ------------------------------------------------------------------------------------------------------------
 
@@ -324,120 +261,6 @@ def test_operators_are_told_what_became_of_each_child(tmp_path: Path) -> None:
     lines = children_of(tmp_path)
     assert [line["admitted"] for line in lines] == [1, None, None, 2, None]
     assert [line["new"] for line in lines] == [True, False, False, True, False]
-
-
-# --- seeds, terrains, stopping ------------------------------------------------------------------------------------------
-
-
-def test_own_seed_programs_and_their_faults(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.py"
-    mine.write_text("# my walker\n" + load_seed("radial"))
-    result = evolve(tmp_path / "run", Toy("toy", anywhere), seeds=("square", str(mine)))
-    assert list(result.archives) == ["square", "mine"]
-    for name, text, sentence in (
-        ("absent.py", None, r"'.*absent.py' cannot be read \(No such file"),
-        ("bad.py", "def f(:\n", r"'.*bad.py' cannot be used: "),
-        ("square.py", load_seed("square"), r"seeds are named \['square', 'square'\]; expected each name once"),
-    ):
-        if text is not None:
-            (tmp_path / name).write_text(text)
-        with pytest.raises(ElmError, match=sentence):
-            evolve(tmp_path / "never", Toy("toy", anywhere), seeds=("square", str(tmp_path / name)))
-        assert not (tmp_path / "never").exists()
-
-
-def test_elites_of_another_run_are_planted_in_the_archives_of_their_seeds(tmp_path: Path) -> None:
-    first = evolve(tmp_path / "first", Toy("toy", anywhere), seeds=("square", "radial"))
-    second = evolve(
-        tmp_path / "second",
-        Toy("toy", anywhere),
-        seeds=("square", "radial"),
-        iterations=0,
-        start_from=tmp_path / "first",
-    )
-    for name in ("square", "radial"):
-        before, after = (run.archives[name].data("objective") for run in (first, second))
-        np.testing.assert_array_equal(np.sort(before), np.sort(after))
-    only = evolve(tmp_path / "third", Toy("toy", anywhere), seeds=(), iterations=1, start_from=tmp_path / "first")
-    assert set(only.archives) == {"square", "radial"}
-    with pytest.raises(ElmError, match=r"holds no admitted\.jsonl"):
-        evolve(tmp_path / "fourth", Toy("toy", anywhere), start_from=tmp_path)
-    assert not (tmp_path / "fourth").exists()
-
-
-@pytest.mark.parametrize("maps", ["seed", "terrain"])
-def test_several_terrains_have_archives_of_their_own(tmp_path: Path, maps: Any) -> None:
-    evaluator = ToyEvaluator()
-    result = evolve(
-        tmp_path, Toy("toy", anywhere), seeds=("square", "radial"), terrains=("Flat", "Hills,difficulty=0.2"), maps=maps,
-        evaluator=evaluator,
-    )  # fmt: skip
-    seeds = ["square", "radial"] if maps == "seed" else ["all"]
-    assert list(result.archives) == [
-        f"{seed}/{ground}" for ground in ("Flat", "Hills,difficulty=0.2") for seed in seeds
-    ]
-    for record in read_jsonl(tmp_path / "admitted.jsonl"):
-        assert record["archive"].endswith(record["terrain"])
-    terrains = {line["iteration"]: line["archive"].partition("/")[2] for line in children_of(tmp_path)}
-    assert [terrains[number] for number in (1, 2, 3)] == ["Flat", "Hills,difficulty=0.2", "Flat"]
-    scored = dict(evaluator.scored)
-    assert all(
-        scored[line["program"]] == line["archive"].partition("/")[2].partition(",")[0] for line in children_of(tmp_path)
-    )
-
-
-def test_terrains_can_be_drawn_from_the_train_split(tmp_path: Path) -> None:
-    def terrains(out: Path, **changes: Any) -> list[str]:
-        settings = {
-            "terrains": (),
-            "random_terrains": 3,
-            "maps": "terrain",
-            "families": ("Hills", "Pits"),
-            "iterations": 1,
-        }
-        run = evolve(out, Toy("toy", anywhere), **settings | changes)
-        return [name.partition("/")[2] for name in run.archives]
-
-    drawn = terrains(tmp_path / "first", seed=1)
-    assert len(set(drawn)) == 3
-    for text in drawn:
-        family, difficulty, seed = text.split(",")
-        assert family in ("Hills", "Pits")
-        assert 0 <= float(difficulty.partition("=")[2]) <= 0.8
-        assert int(seed.partition("=")[2]) in SPLITS["train"]
-    assert terrains(tmp_path / "again", seed=1) == drawn
-    assert terrains(tmp_path / "other", seed=2) != drawn
-    assert terrains(tmp_path / "both", seed=1, terrains=("Flat",)) == ["Flat", *drawn]
-    with pytest.raises(ConfigError, match="terrains is"):
-        terrains(tmp_path / "none", random_terrains=0)
-
-
-def test_children_can_be_tried_on_every_terrain(tmp_path: Path) -> None:
-    evolve(tmp_path, Toy("toy", anywhere), terrains=("Flat", "Hills"), try_everywhere=True, iterations=4)
-    records = list(read_jsonl(tmp_path / "admitted.jsonl"))
-    programs = {ground: {r["program"] for r in records if r["terrain"] == ground} for ground in ("Flat", "Hills")}
-    assert len(programs["Flat"] & programs["Hills"]) > 20
-    fitness = {(record["program"], record["terrain"]): record["fitness"] for record in records}
-    for program in programs["Flat"] & programs["Hills"]:
-        if "make_walker" not in program:
-            assert fitness[program, "Hills"] == pytest.approx(fitness[program, "Flat"] + 1)
-
-
-@pytest.mark.parametrize(
-    ("stop", "reason"),
-    [
-        ({"max_evaluations": 20}, "25 programs are evaluated"),
-        ({"target_best": 8.0}, "the best walker has come"),
-        ({"target_qd": 60.0}, "the QD score is"),
-        ({"max_seconds": 1e-9}, "seconds have passed"),
-    ],
-)
-def test_runs_stop_at_a_budget_a_target_or_a_time(tmp_path: Path, stop: dict[str, Any], reason: str) -> None:
-    result = evolve(tmp_path, Toy("toy", anywhere), iterations=500, **stop)
-    assert result.summary["stopped"].startswith(reason) or reason in result.summary["stopped"]
-    assert result.summary["iterations"] < 500
-    again = evolve(tmp_path, Toy("toy", anywhere), iterations=500, resume=True, **stop)
-    assert again.summary["iterations"] == result.summary["iterations"]
 
 
 # --- bandit -----------------------------------------------------------------------------------------------------------
