@@ -23,7 +23,6 @@ from sodarace_gym.evaluation import Evaluation, EvaluationError, Evaluator
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 from tests.elm_rl.evolution.comparing import assert_same_archive, config_of, without_timing
 
-
 # --- toy programs: four numbers "height width mass fitness", or anything else for an invalid one -----------------------
 
 
