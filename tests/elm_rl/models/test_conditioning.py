@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
-    Gemma2Config,
-    GPT2Config,
-    GPTNeoXConfig,
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
 )
 
 from elm_rl.errors import ConfigError, ElmError
@@ -35,47 +27,25 @@ from elm_rl.models.conditioning.policy import CODE_SPREAD
 from elm_rl.models.language_model import load_language_model, load_policy, save_language_model, weights_digest
 from elm_rl.models.sampling import context_length, sample_completions
 from elm_rl.models.supervised_training import TrainConfig, train_causal_lm
-from elm_rl.models.tokenizer import train_tokenizer, unsampleable_ids
+from elm_rl.models.tokenizer import unsampleable_ids
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.terrain import Terrain
-
-TOKENIZER = train_tokenizer(["a = 1\nb = 2\n"], 270, context=64)
-VOCABULARY = len(TOKENIZER)
-PAD, BOS, EOS, SEP = 0, 1, 2, 3
-HILLS = make_terrain("Hills", 5, 0.5)
-
-_ALL = {
-    "vocab_size": VOCABULARY, "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS,
-    # Large weights: with the usual 0.02 an untrained model of this size writes the same token whatever it is asked.
-    "initializer_range": 0.5,
-}  # fmt: skip
-_WIDE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-_FEW = {"num_key_value_heads": 1, "max_position_embeddings": 64}
-DECODERS: dict[str, PretrainedConfig] = {
-    "llama": LlamaConfig(**_ALL, **_WIDE, max_position_embeddings=64, tie_word_embeddings=False),
-    "llama, tied": LlamaConfig(**_ALL, **_WIDE, max_position_embeddings=64, tie_word_embeddings=True),
-    "gpt2": GPT2Config(**_ALL, n_embd=16, n_layer=2, n_head=2, n_positions=64),
-    "qwen2": Qwen2Config(**_ALL, **_WIDE, **_FEW),
-    "gemma2": Gemma2Config(**_ALL, **_WIDE, **_FEW, head_dim=8),
-    "gpt_neox": GPTNeoXConfig(**_ALL, **_WIDE, max_position_embeddings=64),
-}
-
-
-def language_model(decoder: str = "llama, tied", seed: int = 0) -> PreTrainedModel:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(copy.deepcopy(DECODERS[decoder])).eval()
-
-
-def policy_of(model: PreTrainedModel, encoder: str = "codes", prefix_length: int = 3, seed: int = 0) -> TerrainPolicy:
-    return condition(
-        model, encoder=encoder, prefix_length=prefix_length, unsampleable=unsampleable_ids(TOKENIZER), seed=seed
-    )
-
-
-def logits(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:
-    with torch.no_grad():
-        return model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)).logits[0]
+from tests.elm_rl.models.tiny_policies import (
+    BOS,
+    DECODERS,
+    EOS,
+    HILLS,
+    PAD,
+    SEP,
+    TOKENIZER,
+    VOCABULARY,
+    WORDS,
+    language_model,
+    logits,
+    policy_of,
+    roomy_model,
+    wall_at,
+)
 
 
 def test_a_terrain_is_a_run_of_ids_beyond_the_vocabulary() -> None:
@@ -181,17 +151,12 @@ def test_an_encoder_that_looks_takes_terrains_it_never_saw(encoder: str) -> None
 @pytest.mark.parametrize("encoder", ["profile", "image"])
 def test_a_network_learns_to_tell_terrains_apart_and_what_is_like_them(tmp_path: Path, encoder: str) -> None:
     policy = policy_of(language_model(), encoder)
-    walls = [_wall(left, at) for left in (True, False) for at in (20.0, 22.0, 26.0, 28.0)]
+    walls = [wall_at(left, at) for left in (True, False) for at in (20.0, 22.0, 26.0, 28.0)]
     examples = [([*policy.prompt_ids(wall), BOS], [40 + (row >= 4), EOS]) for row, wall in enumerate(walls)]
     config = TrainConfig(max_steps=60, learning_rate=1e-2, batch_size=8)
     train_causal_lm(policy, TOKENIZER, examples, tmp_path, config)
-    new = [[*policy.prompt_ids(_wall(left, 24.0)), BOS] for left in (True, False)]
+    new = [[*policy.prompt_ids(wall_at(left, 24.0)), BOS] for left in (True, False)]
     assert sample_completions(policy, TOKENIZER, new, max_new_tokens=4, temperature=0) == [[40], [41]]
-
-
-def _wall(left: bool, at: float) -> Terrain:
-    wall = Terrain("wall", np.array([[-50.0, 0.0], [at, 0.0], [at, 40.0], [900.0, 40.0]]))
-    return wall.mirrored() if left else wall
 
 
 def test_gradients_reach_the_codes_of_the_terrain_that_was_asked_for() -> None:
@@ -318,73 +283,6 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
 
 
 # --- terrains as text ------------------------------------------------------------------------------------------------
-
-WORDS = train_tokenizer([" ".join(map(str, range(-32, 33)))] * 20, 400, context=512)
-
-
-def roomy_model(decoder: str = "llama, tied") -> PreTrainedModel:
-    config = copy.deepcopy(DECODERS[decoder])
-    config.vocab_size = len(WORDS)
-    config.max_position_embeddings = 1024
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return AutoModelForCausalLM.from_config(config).eval()
-
-
-def told_policy(decoder: str = "llama, tied") -> TerrainPolicy:
-    model = roomy_model(decoder)
-    return condition(model, encoder="text", unsampleable=unsampleable_ids(WORDS), tokenizer=WORDS)
-
-
-@pytest.mark.parametrize("decoder", ["llama, tied", "gemma2"])
-def test_a_terrain_as_text_is_read_as_the_text(tmp_path: Path, decoder: str) -> None:
-    """Gemma scales its embeddings, so what is looked up has to go through its own table."""
-    policy = told_policy(decoder)
-    wall = _wall(left=False, at=9.0)
-    ids = policy.prompt_ids(wall)
-    assert len(ids) == policy.config.prefix_length == policy.config.prompt_length
-    assert min(ids) >= len(WORDS)
-    (words,) = policy.encoder(torch.tensor([policy.book.number(wall)])).tolist()
-    text = WORDS.decode(words)
-    floor, roof = text.strip().split("\n")
-    assert floor.split()[:2] == ["#", "floor"]
-    assert len(floor.split()) == len(roof.split()) == 2 + 32
-    assert set(roof.split()[2:]) == {"-"}
-    heights = [int(word) for word in floor.split()[2:]]
-    assert heights[17] == 0
-    assert heights[19] == max(heights) > 0
-    plain = policy.decoder(torch.tensor([[*words, BOS, 7, 8]])).logits
-    told = policy.decoder(torch.tensor([[*ids, BOS, 7, 8]])).logits
-    assert torch.equal(plain, told)
-    save_language_model(policy, WORDS, tmp_path / "policy")
-    loaded, _ = load_policy(tmp_path / "policy")
-    assert torch.equal(
-        logits(loaded, [*loaded.prompt_ids(wall), BOS, 7]), logits(policy, [*policy.prompt_ids(wall), BOS, 7])
-    )
-    value = make_value_model(policy)
-    assert value(input_ids=torch.tensor([[*ids, BOS, 7]])).shape == (1, len(ids) + 2)
-
-
-def test_all_terrains_take_as_many_tokens(tmp_path: Path) -> None:
-    policy = told_policy()
-    names = ["Flat", "Tunnel", "Pits,difficulty=0.9,seed=2", "Hills,difficulty=1.0,seed=4", "Burrow,seed=3"]
-    numbers = torch.tensor([policy.book.number(name) for name in names])
-    rows = policy.encoder(numbers)
-    assert rows.shape == (len(names), policy.config.prefix_length)
-    assert len({tuple(row) for row in rows.tolist()}) == len(names)
-    assert " -" in WORDS.decode(rows[0].tolist())
-    roof = WORDS.decode(rows[1].tolist()).strip().split("\n")[1]
-    assert any(int(word) > 0 for word in roof.split()[2:] if word != "-")
-
-
-def test_a_text_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="as text"):
-        condition(language_model(), encoder="text", tokenizer=TOKENIZER)
-    with pytest.raises(ConfigError, match="tokenizer"):
-        condition(language_model(), encoder="text")
-
-
-# --- bands -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encoder", [*TERRAIN_ENCODERS, "text"])
