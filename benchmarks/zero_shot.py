@@ -19,9 +19,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
-from benchmarks.edited import edited
+from benchmarks.policy_judging import (
+    JUDGES,
+    ROBUSTNESS,
+    SAMPLES,
+    TEMPERATURES,
+    VALIDATION_TERRAINS,
+    Row,
+    judged_policy,
+    row_of,
+)
 from benchmarks.tables import RESULTS, markdown_table, publish
 from elm_rl.corpus.corpus import CorpusConfig, run_corpus
 from elm_rl.corpus.cross_table import CrossTable, CrossTableConfig, run_cross_table
@@ -34,11 +42,9 @@ from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
 from elm_rl.inventor.siblings import SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
-from elm_rl.judging.comparison import known_of, sample_conditioned
+from elm_rl.judging.comparison import known_of
 from elm_rl.judging.selection_baselines import best_single, greedy_portfolio, nearest_terrain, regressor_choice
-from elm_rl.judging.terrain_scores import Known, TerrainScore, paired_difference, score_terrains, swap_test
-from elm_rl.models.conditioning import TerrainPolicy
-from elm_rl.models.language_model import load_policy
+from elm_rl.judging.terrain_scores import Known, paired_difference
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.runs.run_directory import SUMMARY_FILE
 from sodarace_gym.evaluation import Evaluator
@@ -46,16 +52,9 @@ from sodarace_gym.terrains.distribution import TerrainDistribution
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.terrains.texts import terrain_from_text
 
-ROBUSTNESS = 2
-JUDGES = 4
-"""Perturbed copies by which everything is judged: twice as many as were learnt from."""
-SAMPLES = 8
 NOVELTY = 0.8
 SIBLINGS = 400
 TARGET_TEMPERATURE = 10.0
-LONGEST = 256
-TEMPERATURES = (0.3, 0.5, 0.7, 1.0)
-VALIDATION_TERRAINS = 40
 TEST_SEED = 7
 TEST_TERRAINS = {"seen": 40, "harder": 20, "unseen": 40}
 
@@ -157,19 +156,6 @@ def climb(out: Path, shared: Path, sizes: Sizes, seed: int, n_jobs: int) -> dict
     return rungs
 
 
-def best_temperature(policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, evaluator: Evaluator) -> float:
-    """The temperature at which samples do best on terrains of the validation split."""
-    drawn = DrawnTerrains().distribution("validation")
-    texts = draw_texts(drawn, VALIDATION_TERRAINS, np.random.default_rng(TEST_SEED))
-    nothing = Known(frozenset(), frozenset())
-    means = {}
-    for temperature in TEMPERATURES:
-        written = sample_conditioned(policy, tokenizer, texts, 4, LONGEST, seed=TEST_SEED, temperature=temperature)
-        scores = score_terrains(written, evaluator, nothing, ROBUSTNESS)
-        means[temperature] = float(np.mean([score.mean for score in scores.values()]))
-    return max(means, key=lambda temperature: means[temperature])
-
-
 def choices(table: CrossTable, terrains: Sequence[Terrain]) -> dict[str, list[list[int]]]:
     """For each way of taking walkers from the table, those of each terrain, best first."""
     known = list(table.terrains.values())
@@ -189,43 +175,6 @@ def oracle(out: Path, table: CrossTable, texts: Sequence[str], evaluator: Evalua
     programs = [walker.program for walker in table.walkers]
     store.fill(programs, texts, evaluator, label="oracle")
     return np.array([[store.least(program, text) for program in programs] for text in texts])
-
-
-def judge(
-    programs: Mapping[str, Sequence[str]], evaluator: Evaluator, known: Known
-) -> tuple[dict[str, TerrainScore], dict[str, TerrainScore]]:
-    """Scores of all programs of each terrain, and of the first one alone, by more copies than were learnt from."""
-    first = {text: written[:1] for text, written in programs.items()}
-    return score_terrains(programs, evaluator, known, JUDGES), score_terrains(first, evaluator, known, JUDGES)
-
-
-class Row(NamedTuple):
-    """A generator on all test terrains.
-
-    Attributes:
-        one: Least distance of the mean sample by terrain, or of the first choice.
-        best: Of the best of 8.
-        scores: The figures by terrain.
-        swapped: What it is worth to ask for the own terrain, by terrain; empty for choices.
-    """
-
-    one: NDArray[np.float64]
-    best: NDArray[np.float64]
-    scores: list[TerrainScore]
-    swapped: NDArray[np.float64]
-
-
-def row_of(programs: Mapping[str, Sequence[str]], evaluator: Evaluator, known: Known, *, sampled: bool) -> Row:
-    """Judges a generator: its mean sample, or the first of its choices."""
-    every, first = judge(programs, evaluator, known)
-    one = [every[text].mean if sampled else first[text].mean for text in programs]
-    swapped = swap_test(programs, evaluator, robustness=JUDGES) if sampled else {}
-    return Row(
-        np.array(one),
-        np.array([every[text].best for text in programs]),
-        list(every.values()),
-        np.array([swapped[text] for text in programs]) if swapped else np.array([]),
-    )
 
 
 def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: Sizes) -> str:
@@ -255,8 +204,9 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             ]
             scores = [score for row in seeds for score in row.scores]
             share = [100 * float(np.mean([getattr(s, f) for s in scores])) for f in ("valid", "copies", "near_copies")]
-            new = [float(np.nanmean([getattr(s, f) for s in scores])) for f in ("novel", "novel_valid")]
-            novel.append([name, *worth, *(f"{x:.0f}" for x in share), f"{new[0]:.1f}", f"{100 * new[1]:.0f}"])
+            new = [(s.novel, 100 * s.novel_valid) for s in scores if not np.isnan(s.novel)]
+            rest = [f"{mean:.1f}" for mean in np.mean(new, axis=0)] if new else ["none", "none"]
+            novel.append([name, *worth, *(f"{x:.0f}" for x in share), *rest])
     header = list(places)
     return "\n\n".join(
         [
@@ -350,17 +300,8 @@ def main() -> None:
         rows["robust oracle"] = [row_of(programs, evaluator, known, sampled=False)]
         for seed in range(given.seeds):
             for name, folder in climb(given.out, given.out, sizes, seed, given.n_jobs).items():
-                policy, tokenizer = load_policy(folder)
-                fitting = best_temperature(policy, tokenizer, evaluator)
-                print(f"{name}, seed {seed}: temperature {fitting}", flush=True)
-                for label, temperature in ((name, 1.0), (f"{name}, temperature chosen", fitting)):
-                    written = sample_conditioned(
-                        policy, tokenizer, texts, SAMPLES, LONGEST, seed=1000 + seed, temperature=temperature
-                    )
-                    rows.setdefault(label, []).append(row_of(written, evaluator, known, sampled=True))
-                if name == "rank_gradient":
-                    changed = edited(written, known, seed)
-                    rows.setdefault(f"{name}, edited", []).append(row_of(changed, evaluator, known, sampled=True))
+                for label, row in judged_policy(name, folder, texts, evaluator, known, seed).items():
+                    rows.setdefault(label, []).append(row)
     body = page(rows, groups, sizes)
     if given.write:
         draw(rows, RESULTS / "zero_shot.png")

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.policy_judging import LONGEST, ROBUSTNESS, SAMPLES, row_of
 from benchmarks.tables import format_interval, markdown_table, publish
-from benchmarks.zero_shot import FULL, LONGEST, ROBUSTNESS, SAMPLES, TARGET_TEMPERATURE, row_of, test_terrains
+from benchmarks.zero_shot import FULL, TARGET_TEMPERATURE, test_terrains
 from elm_rl.corpus.cross_table import TABLE_FILE, CrossTableConfig, load_cross_table, run_cross_table
 from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.inventor.siblings import SIBLINGS_FILE, SiblingsConfig, run_siblings

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import paper_sets, zero_shot, zero_shot_variants
+from benchmarks import paper_sets, policy_judging, zero_shot, zero_shot_variants
 from benchmarks.edited import edited, is_new
 from elm_rl.evolution.seeds import load_seed
 from elm_rl.judging.terrain_scores import Known, TerrainScore
@@ -59,8 +59,27 @@ def test_what_was_judged_is_not_judged_again(tmp_path) -> None:
     assert len(calls) == 1
 
 
-def row(one: list[float], swapped: list[float]) -> zero_shot.Row:
-    return zero_shot.Row(np.array(one), 2 * np.array(one), [score(mean) for mean in one], np.array(swapped))
+def test_a_row_that_was_judged_is_read_as_it_was(tmp_path: Path) -> None:
+    first = policy_judging.Row(
+        np.array([1.5, 2.0]), np.array([3.0, 4.0]), [score(1.0, novel=float("nan"))], np.array([])
+    )
+    calls = []
+
+    def judge() -> policy_judging.Row:
+        calls.append(1)
+        return first
+
+    for _ in range(2):
+        again = policy_judging.judged(tmp_path / "row.json", judge)
+        assert again.one.tolist() == [1.5, 2.0]
+        assert again.swapped.size == 0
+        assert again.scores[0].mean == 1.0
+        assert np.isnan(again.scores[0].novel)
+    assert len(calls) == 1
+
+
+def row(one: list[float], swapped: list[float]) -> policy_judging.Row:
+    return policy_judging.Row(np.array(one), 2 * np.array(one), [score(mean) for mean in one], np.array(swapped))
 
 
 def test_groups_of_terrains_are_told_apart_and_seeds_averaged() -> None:
