@@ -262,7 +262,9 @@ def draw(rows: Mapping[str, list[Row]], path: Path) -> None:
             axis.plot(values, [place + offset] * len(values), "k.", markersize=4)
     axis.set_yticks(range(len(rows)), list(rows))
     axis.invert_yaxis()
-    axis.set_xlabel(f"mean least distance on unseen terrains, walker units\n(blue: one walker, orange: best of {SAMPLES})")
+    axis.set_xlabel(
+        f"mean least distance on unseen terrains, walker units\n(blue: one walker, orange: best of {SAMPLES})"
+    )
     axis.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=130)
     plt.close(figure)
