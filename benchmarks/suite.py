@@ -5,8 +5,9 @@ command goes on. Models take part where they are given, as in ``--language-model
 runs/laptop/supervised runs/laptop/rank_gradient --cross-table runs/laptop/cross_table --operator chat:models/small``, and are
 skipped with a line where they are not.
 
-What stands in the folder above a model (``elm-rl ledger``) counts as its training. A generator of yours is entered by
-``python -m sodarace_gym.suite run`` (docs/benchmark.md); with the same ``--out`` it stands in the same table.
+What stands in the folder above a model (``elm-rl ledger``), or in those given as ``--costs``, counts as its training. A
+generator of yours is entered by ``python -m sodarace_gym.suite run`` (docs/benchmark.md); with the same ``--out`` it stands in
+the same table.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from sodarace_gym.suite import Entry, SuiteError, load_definition, load_results,
 from sodarace_gym.suite.cli import add_plan, read_plan, show_failures, show_row
 from sodarace_gym.suite.plots import draw_results
 from sodarace_gym.suite.results import RESULTS_FILE, write_results
-from sodarace_gym.suite.tables import results_page
+from sodarace_gym.suite.tables import results_page, summary_table
 
 _HERE = "benchmarks.entrants"
 ALWAYS = (
@@ -36,10 +37,15 @@ ALWAYS = (
     Entry(f"{_HERE}.map_elites:MapElites", (("operators", "builtin"),)),
     Entry(f"{_HERE}.vectors:CMAES"),
     Entry(f"{_HERE}.vectors:CMAMAE"),
+    Entry(f"{_HERE}.samples:Samples", (("name", "built-in policy"),)),
+    Entry(f"{_HERE}.invention:Invention"),
 )
 """Those that need nothing but the extra ``elm``."""
 AGENTS = tuple(Entry(f"{_HERE}.agents:{name}") for name in ("vector_ppo", "vector_sac", "word_ppo"))
 """Those that need the extra ``agents`` too."""
+README = RESULTS.parents[1] / "README.md"
+TABLE_MARKS = ("<!-- Written by python -m benchmarks.suite -->", "<!-- End of what was written -->")
+"""Lines of the README between which its table stands."""
 
 
 def entries(options: argparse.Namespace) -> Iterator[Entry]:
@@ -56,19 +62,27 @@ def entries(options: argparse.Namespace) -> Iterator[Entry]:
     if options.language_model is None:
         print("skipped: stage 2 samples (give --language-model FOLDER, of elm-rl pretrain)")
     else:
-        yield _samples(options.language_model, "stage 2 samples")
+        yield _samples(options.language_model, "stage 2 samples", options.costs)
     if not options.policy:
-        print("skipped: conditional models (give --policy FOLDER, of elm-rl supervised or a later stage)")
+        print("skipped: conditional models of your own (give --policy FOLDER, of elm-rl supervised or a later stage)")
     for folder in options.policy:
-        yield _samples(folder, f"policy {folder.parent.name}/{folder.name}")
+        yield _samples(folder, f"policy {folder.parent.name}/{folder.name}", options.costs)
     if not options.operator:
         print("skipped: models and servers as operators (give --operator, as in chat:FOLDER or api:MODEL@URL)")
     for text in options.operator:
         yield Entry(f"{_HERE}.map_elites:MapElites", (("operators", text),))
 
 
-def _samples(folder: Path, name: str) -> Entry:
-    settings = (("folder", str(folder)), ("costs", str(folder.resolve().parent)), ("name", name))
+def with_table(text: str, table: str) -> str:
+    """A page that has each of `TABLE_MARKS` once, with another table between them."""
+    begin, end = TABLE_MARKS
+    before, after = text.split(begin)[0], text.split(end)[1]
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
+
+
+def _samples(folder: Path, name: str, costs: Sequence[Path]) -> Entry:
+    spent = [str(each) for each in costs or (folder.resolve().parent,)]
+    settings = (("folder", str(folder)), ("costs", str(spent)), ("name", name))
     return Entry(f"{_HERE}.samples:Samples", settings)
 
 
@@ -81,9 +95,18 @@ def main() -> int:
     parser.add_argument("--cross-table", type=Path, help="folder of a cross table, for the nearest elite")
     parser.add_argument("--language-model", type=Path, help="folder of a stage 2 model")
     parser.add_argument("--policy", type=Path, nargs="+", default=[], help="folders of conditional models")
+    parser.add_argument(
+        "--costs",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of what these models have cost (default: that above each)",
+    )
     parser.add_argument("--operator", nargs="+", default=[], help="mutation operators for MAP-Elites, by name")
     parser.add_argument(
-        "--write", action="store_true", help="write suite.md, its pictures and suite.parquet to results"
+        "--write",
+        action="store_true",
+        help="write suite.md, its pictures and suite.parquet to results, and README's table",
     )
     options = parser.parse_args()
     status = 0
@@ -106,6 +129,8 @@ def main() -> int:
     publish("suite", "Which generator finds the best walkers for a terrain, at each budget?", body, options.write)
     if options.write:
         shutil.copyfile(options.out / RESULTS_FILE, RESULTS / "suite.parquet")
+        text = README.read_text(encoding="utf-8")
+        README.write_text(with_table(text, summary_table(results)), encoding="utf-8")
     return status
 
 

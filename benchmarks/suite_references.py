@@ -1,10 +1,11 @@
 """How far does a walker get on each terrain of the suite? The reference distances, by which scores are normalised.
 
 The rule: MAP-Elites with the operator gp spends the given evaluations on each terrain, once a seed; the reference is the
-greatest of the judged distances. The seeds are others than the suite's, so that no run of an entrant is its own measure.
+greatest of the judged distances. The seeds are others than the suite's, so that no run of an entrant is its own measure. The
+budget is small enough for anybody to measure the references again.
 
-Usage: ``python -m benchmarks.suite_references --out runs/references --budget 10000 --seeds 5 --version 1 --write``, which takes
-about 6 hours on two cores; stopped at any moment, the same command goes on. ``--write`` writes the definition of the suite
+Usage: ``python -m benchmarks.suite_references --out runs/references --budget 1000 --seeds 5 --version 1 --write``, which takes
+some ten minutes on two cores; stopped at any moment, the same command goes on. ``--write`` writes the definition of the suite
 anew, under a version of its own; the digest that the tests know (tests/sodarace_gym/suite/test_definition.py) is printed.
 """
 
@@ -18,8 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite import ALWAYS
-from sodarace_gym.suite import Definition, load_definition
+from sodarace_gym.suite import Definition, Entry, load_definition
 from sodarace_gym.suite import definition as definition_module
 from sodarace_gym.suite.cli import show_failures, show_row
 from sodarace_gym.suite.definition import DEFINITION_FILE, parse_definition
@@ -28,9 +28,9 @@ from sodarace_gym.suite.runner import Plan, run_suite
 
 FIRST_SEED = 1000
 """Seeds of the references begin here."""
-LEAST_BUDGET = 10_000
+LEAST_BUDGET = 1_000
 """References of fewer evaluations are provisional."""
-GENERATOR = next(entry for entry in ALWAYS if ("operators", "gp,tries=4") in entry.settings)
+GENERATOR = Entry("benchmarks.entrants.map_elites:MapElites", (("operators", "gp"),))
 _FILE = Path(str(definition_module.__file__)).with_name(DEFINITION_FILE)
 
 
@@ -75,7 +75,9 @@ def main() -> int:
     """Measures and, if asked, writes the references."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs, which is gone on with")
-    parser.add_argument("--budget", type=int, default=10_000, help="evaluations a terrain and seed (default 10000)")
+    parser.add_argument(
+        "--budget", type=int, default=LEAST_BUDGET, help=f"evaluations a terrain and seed (default {LEAST_BUDGET})"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="repetitions (default 5)")
     parser.add_argument("--terrains", nargs="+", default=[], metavar="TEXT", help="these alone (default: all)")
     parser.add_argument("--n-jobs", type=int, default=-1, help="runs side by side; -1 for one a core")

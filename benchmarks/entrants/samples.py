@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from elm_rl.inventor.builtin import BUILTIN_POLICY
 from elm_rl.models.conditioning import TerrainPolicy
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import context_length, sample_completions
@@ -17,6 +19,8 @@ from elm_rl.models.tokenizer import decode_program, start_id
 from elm_rl.report.ledger import read_entries
 from sodarace_gym.suite import SuiteError, Task, Training
 
+BUILTIN_POLICY_TRAINING = Training(evaluations=1_449_465, tokens=12_890_000, seconds=5_800.0)
+"""What the shipped policy has cost: every stage that its card names, as ``elm-rl ledger`` counts them."""
 _BATCH = 64
 """Programs that are written side by side."""
 
@@ -27,8 +31,9 @@ class Samples:
     A policy with learned codes knows only the terrains that it has codes for, and has no answer for others.
 
     Args:
-        folder: The model: of ``elm-rl pretrain``, or a policy of ``elm-rl supervised`` or a later stage.
-        costs: Folder whose stages count as training; ``elm-rl ledger`` shows them.
+        folder: The model: of ``elm-rl pretrain``, or a policy of ``elm-rl supervised`` or a later stage; the policy that comes
+            with the package where there is none.
+        costs: Folders whose stages count as training, as ``elm-rl ledger`` shows them; those of the shipped policy are known.
         name: In tables.
         temperature: Divides the logits.
         min_p: Samples from the tokens that are at least this many times as likely as the likeliest one.
@@ -37,23 +42,19 @@ class Samples:
 
     def __init__(
         self,
-        folder: str,
-        costs: str,
+        folder: str | None = None,
+        costs: str | Sequence[str] = (),
         name: str | None = None,
         temperature: float = 1.0,
         min_p: float = 0.0,
         longest: int = 256,
     ) -> None:
-        self.name = name or f"samples of {Path(folder).name}"
-        self.folder, self.temperature, self.min_p, self.longest = Path(folder), temperature, min_p, longest
-        entries = list(read_entries(Path(costs)))
-        if not entries:
-            raise SuiteError(f"Nothing in '{costs}' is the result of a stage; give the folder of all that it has cost.")
-        self.training = Training(
-            evaluations=sum(entry.evaluations or 0 for entry in entries),
-            tokens=sum(entry.tokens or 0 for entry in entries),
-            seconds=sum(entry.seconds or 0.0 for entry in entries),
-        )
+        self.folder = BUILTIN_POLICY if folder is None else Path(folder)
+        self.name = name or f"samples of {self.folder.name}"
+        self.temperature, self.min_p, self.longest = temperature, min_p, longest
+        self.training = BUILTIN_POLICY_TRAINING
+        if folder is not None:
+            self.training = _spent_in((costs,) if isinstance(costs, str) else costs)
 
     def generate(self, task: Task, rng: np.random.Generator) -> None:
         """See ``Generator``."""
@@ -77,6 +78,24 @@ class Samples:
             )
             task.spend(model_calls=len(answers), tokens=sum(map(len, answers)))
             task.evaluate([decode_program(tokenizer, ids) for ids in answers])
+
+
+def _spent_in(folders: Sequence[str]) -> Training:
+    """What the stages in some folders have cost.
+
+    Raises:
+        SuiteError: There are none.
+    """
+    entries = [entry for folder in folders for entry in read_entries(Path(folder))]
+    if not entries:
+        raise SuiteError(
+            f"Nothing in '{', '.join(folders)}' is the result of a stage; give the folders of all that the model has cost."
+        )
+    return Training(
+        evaluations=sum(entry.evaluations or 0 for entry in entries),
+        tokens=sum(entry.tokens or 0 for entry in entries),
+        seconds=sum(entry.seconds or 0.0 for entry in entries),
+    )
 
 
 @lru_cache

@@ -117,6 +117,30 @@ def run_invent(config: InventConfig) -> list[Invention]:
         ElmError: The model cannot be read or does not know the terrain, nothing that it wrote is a walker, or a new one where
             only these are wanted, or the disk is full.
     """
+    with Evaluator(n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness) as evaluator:
+        found = invent_walkers(config, evaluator)
+    if config.out is not None:
+        _write(config.out, config, found)
+    for number, each in enumerate(found, start=1):
+        print(
+            f"# {number}: {each.least:.1f} units ({each.distance:.1f} as simulated), by {each.by}\n{each.program.rstrip()}\n"
+        )
+    return found
+
+
+def invent_walkers(config: InventConfig, evaluator: Evaluator) -> list[Invention]:
+    """Invents walkers, and neither prints nor writes them.
+
+    Args:
+        config: Its `out`, `robustness`, `duration` and `n_jobs` are not looked at.
+        evaluator: Rolls out `samples` programs, then at most `improve` more.
+
+    Returns:
+        The walkers, best first.
+
+    Raises:
+        ElmError: See :func:`run_invent`.
+    """
     terrain = config.ground()
     known = known_designs(config.known)
     policy, tokenizer = load_policy(config.model or BUILTIN_POLICY)
@@ -131,30 +155,22 @@ def run_invent(config: InventConfig) -> list[Invention]:
         min_p=config.min_p,
         seed=config.seed,
     )
-    with Evaluator(n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness) as evaluator:
-        pool = _Pool(config.count, known)
-        programs = [decode_program(tokenizer, answer) for answer in ids]
-        pool.add(programs, evaluator.evaluate(programs, terrain), ["policy"] * len(programs))
-        if not pool.parents:
-            raise ElmError(
-                f"None of {config.samples} programs makes a walker that can be simulated on {config.terrain}; ask for more "
-                "(samples), at a lower temperature."
-            )
-        if config.improve:
-            _improve(pool, config, terrain, evaluator)
+    pool = _Pool(config.count, known)
+    programs = [decode_program(tokenizer, answer) for answer in ids]
+    pool.add(programs, evaluator.evaluate(programs, terrain), ["policy"] * len(programs))
+    if not pool.parents:
+        raise ElmError(
+            f"None of {config.samples} programs makes a walker that can be simulated on {config.terrain}; ask for more "
+            "(samples), at a lower temperature."
+        )
+    if config.improve:
+        _improve(pool, config, terrain, evaluator)
     if not pool.walkers:
         raise ElmError(
             "All walkers that were found are known; ask for more (samples), at a higher temperature, or for children of theirs "
             "(improve)."
         )
-    found = list(pool.walkers.values())
-    if config.out is not None:
-        _write(config.out, config, found, terrain)
-    for number, each in enumerate(found, start=1):
-        print(
-            f"# {number}: {each.least:.1f} units ({each.distance:.1f} as simulated), by {each.by}\n{each.program.rstrip()}\n"
-        )
-    return found
+    return list(pool.walkers.values())
 
 
 class _Pool:
@@ -207,13 +223,14 @@ def _improve(pool: _Pool, config: InventConfig, terrain: Terrain, evaluator: Eva
         operators[0].close()
 
 
-def _write(out: Path, config: InventConfig, found: Sequence[Invention], terrain: Terrain) -> None:
+def _write(out: Path, config: InventConfig, found: Sequence[Invention]) -> None:
     # Imported when it is needed: pictures need pygame.
     from io import BytesIO
 
     from sodarace_gym.programs.program import compile_program
     from sodarace_gym.rendering.film import film_strip
 
+    terrain = config.ground()
     with explained_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     for number, each in enumerate(found, start=1):

@@ -83,11 +83,9 @@ def read_entries(folder: Path) -> Iterator[Entry]:
         elif path.name in _TABLES:
             files = sorted((path.parent / "scores").glob("*.parquet"))
             yield Entry(path.parent, _TABLES[path.name], sum(pq.read_metadata(file).num_rows for file in files))
-        elif path.name == "training.json":
-            figures = read_json(path)["figures"]
+        elif path.name == "training.json" and (figures := read_json(path).get("figures")):
             yield Entry(path.parent, "training", None, figures.get("seconds"), figures.get("tokens"))
-        elif path.name in _POLICIES:
-            figures = read_json(path)["figures"]
+        elif path.name in _POLICIES and (figures := read_json(path).get("figures")):
             yield Entry(
                 path.parent,
                 _POLICIES[path.name],

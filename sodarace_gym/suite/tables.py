@@ -48,6 +48,8 @@ def results_page(results: pd.DataFrame, definition: Definition, pictures: Sequen
         )
     parts = [_about(definition), *(f"![{text}]({file})" for text, file in pictures)]
     compared = compare_generators(results)
+    if any(each.figures for each in compared):
+        parts.insert(1, summary_table(results))
     for comparison in compared:
         parts += _budget(comparison)
     learnt = {each.name: each.training for part in compared for each in part.figures if each.training != Training()}
@@ -64,6 +66,30 @@ def results_page(results: pd.DataFrame, definition: Definition, pictures: Sequen
         counts = failed.groupby(["generator", "error"], sort=True).size()
         parts.append(markdown_table(["generator", "error", "tasks"], [[*key, count] for key, count in counts.items()]))
     return "\n\n".join(parts)
+
+
+def summary_table(results: pd.DataFrame) -> str:
+    """One row a generator: its score at each budget, and what it cost before.
+
+    Args:
+        results: As `sodarace_gym.suite.results` reads them.
+
+    Returns:
+        Markdown, the best generator at the largest budget first; the best score at each budget is bold.
+    """
+    compared = [each for each in compare_generators(results) if each.figures]
+    scores = {each.budget: {part.name: part.interval[0] for part in each.figures} for each in compared}
+    learnt = {part.name: part.training.evaluations for each in compared for part in each.figures}
+
+    def cell(name: str, budget: int) -> str:
+        score = scores[budget].get(name, math.nan)
+        return f"**{score:.2f}**" if score == max(scores[budget].values()) else _number(score)
+
+    # One that has not done the largest budget stands behind those that have.
+    order = sorted(learnt, key=lambda name: [-scores[budget].get(name, -math.inf) for budget in reversed(scores)])
+    header = ["generator", *(f"best of {budget:,}" for budget in scores), "evaluations of training"]
+    rows = [[name, *(cell(name, budget) for budget in scores), f"{learnt[name]:,}"] for name in order]
+    return markdown_table(header, rows)
 
 
 def _about(definition: Definition) -> str:

@@ -21,7 +21,7 @@ from elm_rl.models.conditioning import condition
 from elm_rl.models.language_model import make_model, save_language_model
 from elm_rl.models.tokenizer import train_tokenizer, unsampleable_ids
 from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.suite import BudgetSpent, Entry, SuiteError, Task, load_definition
+from sodarace_gym.suite import BudgetSpent, Entry, SuiteError, Task, Training, load_definition
 from sodarace_gym.suite.cell import run_generator
 from sodarace_gym.suite.definition import DEFINITION_FILE, parse_definition
 from sodarace_gym.suite.generator import training_of
@@ -46,7 +46,7 @@ def test_a_search_spends_its_budget_and_the_same_seed_finds_the_same(entry):
     assert max(first.scores) > 0
     assert first.scores == again.scores
     assert first.scores != other.scores
-    assert first.model_calls == 0
+    assert (first.model_calls > 0) == (training_of(entry.make()) != Training()), "models have learnt before"
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,24 @@ def test_a_policy_is_asked_for_the_terrain_and_its_stages_count_as_training(poli
     first, again = (spent(entry, 6, terrain=TERRAINS[0]).books for _ in range(2))
     assert first.evaluations == first.model_calls == 6
     assert first.tokens == again.tokens > 6
+    # Costs may lie in several folders.
+    settings = (("folder", str(policy)), ("costs", str([str(costs), str(costs)])))
+    assert training_of(Entry("benchmarks.entrants.samples:Samples", settings).make()).evaluations == 2 * 77
     # It has codes for some terrains, and no answer for others.
     assert spent(entry, 6, terrain="Hills,difficulty=0.2,seed=0").books.evaluations == 0
     with pytest.raises(SuiteError, match="Nothing in"):
         samples(policy, costs / "nowhere").make()
+
+
+def test_an_invention_spends_what_the_policy_leaves_on_improving_it(policy):
+    entry = Entry("benchmarks.entrants.invention:Invention")
+    alone, improved = spent(entry, 8).books, spent(entry, 40).books
+    assert (alone.evaluations, alone.model_calls) == (8, 8)
+    assert improved.model_calls == 32
+    assert 32 < improved.evaluations <= 40
+    # Where nothing that the policy wrote is a walker there is nothing to improve, and nothing is wrong.
+    untrained = Entry("benchmarks.entrants.invention:Invention", (("model", str(policy)),))
+    assert spent(untrained, 40, terrain=TERRAINS[0]).books.evaluations == 32
 
 
 def test_the_nearest_elite_is_the_best_of_the_terrain_that_looks_alike(tmp_path):
@@ -140,11 +154,11 @@ def test_the_nearest_elite_is_the_best_of_the_terrain_that_looks_alike(tmp_path)
 
 
 def test_what_is_not_given_is_skipped_with_a_line_each(policy, capsys):
-    nothing = argparse.Namespace(cross_table=None, language_model=None, policy=[], operator=[])
+    nothing = argparse.Namespace(cross_table=None, language_model=None, policy=[], operator=[], costs=[])
     assert list(entries(nothing)) == [*ALWAYS, *AGENTS]
     assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["skipped"] * 4
     given = argparse.Namespace(
-        cross_table=Path("table"), language_model=policy, policy=[policy, policy], operator=["chat:somewhere"]
+        cross_table=Path("table"), language_model=policy, policy=[policy, policy], operator=["chat:somewhere"], costs=[]
     )
     assert len(list(entries(given))) == len(ALWAYS) + len(AGENTS) + 5
     assert capsys.readouterr().out == ""

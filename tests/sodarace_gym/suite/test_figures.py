@@ -10,6 +10,7 @@ import pytest
 from sodarace_gym.suite.figures import compare_generators
 from sodarace_gym.suite.generator import Training
 from sodarace_gym.suite.results import COLUMNS
+from sodarace_gym.suite.tables import summary_table
 
 
 def row(generator: str, terrain: str, seed: int, best: float, **others: object) -> dict[str, object]:
@@ -63,3 +64,24 @@ def test_generators_are_ranked_and_those_that_lack_terrains_are_named():
     assert comparisons[1].unfinished == {"part": (1, 2)}
     assert math.isnan(comparisons[1].figures[0].interval[1]), "one seed carries no interval"
     assert math.isnan(comparisons[1].figures[0].swap), "no swap was done"
+
+
+def test_the_summary_ranks_by_the_largest_budget_and_marks_the_best_of_each():
+    rows = [
+        row(name, terrain, 0, best * (1.0 if terrain == "Flat" else 2.0), budget=budget)
+        for name, budget, best in (
+            ("low", 1, 4.0),
+            ("low", 8, 5.0),
+            ("high", 1, 3.0),
+            ("high", 8, 9.0),
+            ("quick", 1, 2.0),
+        )
+        for terrain in ("Flat", "Tunnel")
+    ]
+    assert summary_table(table(rows)).splitlines() == [
+        "| generator | best of 1 | best of 8 | evaluations of training |",
+        "|---|---:|---:|---:|",
+        "| high | 0.30 | **0.90** | 7 |",
+        "| low | **0.40** | 0.50 | 7 |",
+        "| quick | 0.20 | – | 7 |",
+    ]
