@@ -46,14 +46,6 @@ def best_temperature(policy: TerrainPolicy, tokenizer: PreTrainedTokenizerBase, 
     return max(means, key=lambda temperature: means[temperature])
 
 
-def judge(
-    programs: Mapping[str, Sequence[str]], evaluator: Evaluator, known: Known
-) -> tuple[dict[str, TerrainScore], dict[str, TerrainScore]]:
-    """Scores of all programs of each terrain, and of the first one alone, by more copies than were learnt from."""
-    first = {text: written[:1] for text, written in programs.items()}
-    return score_terrains(programs, evaluator, known, JUDGES), score_terrains(first, evaluator, known, JUDGES)
-
-
 class Row(NamedTuple):
     """A generator on all test terrains.
 
@@ -61,7 +53,7 @@ class Row(NamedTuple):
         one: Least distance of the mean sample by terrain, or of the first choice.
         best: Of the best of 8.
         scores: The figures by terrain.
-        swapped: What it is worth to ask for the own terrain, by terrain; empty for choices.
+        swapped: What it is worth to ask for the own terrain, by terrain: of the mean sample, or of the first choice.
     """
 
     one: NDArray[np.float64]
@@ -71,15 +63,16 @@ class Row(NamedTuple):
 
 
 def row_of(programs: Mapping[str, Sequence[str]], evaluator: Evaluator, known: Known, *, sampled: bool) -> Row:
-    """Judges a generator: its mean sample, or the first of its choices."""
-    every, first = judge(programs, evaluator, known)
-    one = [every[text].mean if sampled else first[text].mean for text in programs]
-    swapped = swap_test(programs, evaluator, robustness=JUDGES) if sampled else {}
+    """Judges a generator, by more copies than were learnt from: its mean sample, or the first of its choices."""
+    every = score_terrains(programs, evaluator, known, JUDGES)
+    counted = programs if sampled else {text: written[:1] for text, written in programs.items()}
+    scores = every if sampled else score_terrains(counted, evaluator, known, JUDGES)
+    swapped = swap_test(counted, evaluator, robustness=JUDGES)
     return Row(
-        np.array(one),
+        np.array([scores[text].mean for text in programs]),
         np.array([every[text].best for text in programs]),
         list(every.values()),
-        np.array([swapped[text] for text in programs]) if swapped else np.array([]),
+        np.array([swapped[text] for text in programs]),
     )
 
 

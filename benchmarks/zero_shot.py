@@ -197,16 +197,15 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             if name != base:
                 cells = [_difference(one[place], rival[place]) for place in places.values()]
                 paired.append([name, base, *cells])
-        if seeds[0].swapped.size:
-            swapped = np.mean([row.swapped for row in seeds], axis=0)
-            worth = [
-                f"{100 * (swapped[place] > 0).mean():.0f}% ({swapped[place].mean():+.1f})" for place in places.values()
-            ]
-            scores = [score for row in seeds for score in row.scores]
-            share = [100 * float(np.mean([getattr(s, f) for s in scores])) for f in ("valid", "copies", "near_copies")]
-            new = [(s.novel, 100 * s.novel_valid) for s in scores if not np.isnan(s.novel)]
-            rest = [f"{mean:.1f}" for mean in np.mean(new, axis=0)] if new else ["none", "none"]
-            novel.append([name, *worth, *(f"{x:.0f}" for x in share), *rest])
+        swapped = np.mean([row.swapped for row in seeds], axis=0)
+        worth = [
+            f"{100 * (swapped[place] > 0).mean():.0f}% ({swapped[place].mean():+.1f})" for place in places.values()
+        ]
+        scores = [score for row in seeds for score in row.scores]
+        share = [100 * float(np.mean([getattr(s, f) for s in scores])) for f in ("valid", "copies", "near_copies")]
+        new = [(s.novel, 100 * s.novel_valid) for s in scores if not np.isnan(s.novel)]
+        rest = [f"{mean:.1f}" for mean in np.mean(new, axis=0)] if new else ["none", "none"]
+        novel.append([name, *worth, *(f"{x:.0f}" for x in share), *rest])
     header = list(places)
     return "\n\n".join(
         [
@@ -220,10 +219,10 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             markdown_table(["one walker a terrain", *header, f"best of {SAMPLES}", "all, by seed"], table),
             "Paired by terrain: mean difference and 95% interval over the terrains.",
             markdown_table(["generator", "less", *header], paired),
-            "Swap test: on how many terrains the samples asked for it do better there than those asked for another one, and by "
-            "how much. Then shares of all samples, and the mean and validity of those that are neither copies of known walkers "
-            "nor of known programs with other numbers. Edited: samples at the chosen temperature that are copies or near "
-            "copies have been changed by genetic programming until they are neither.",
+            "Swap test: on how many terrains the samples asked for it, or the first choice, do better there than those for "
+            "another one, and by how much; a tie is not better. Then shares of all samples, and the mean and validity of those "
+            "that are neither copies of known walkers nor of known programs with other numbers. Edited: samples at the chosen "
+            "temperature that are copies or near copies have been changed by genetic programming until they are neither.",
             markdown_table(
                 [
                     "generator",

@@ -85,13 +85,15 @@ def row(one: list[float], swapped: list[float]) -> policy_judging.Row:
 def test_groups_of_terrains_are_told_apart_and_seeds_averaged() -> None:
     groups = {"seen": ["a", "b"], "unseen": ["c"]}
     rows = {
-        "best single walker": [row([10, 20, 30], [])],
-        "regressor": [row([12, 22, 32], [])],
+        "best single walker": [row([10, 20, 30], [0, 0, 0])],
+        "regressor": [row([12, 22, 32], [1, 2, -3])],
         "ppo": [row([20, 30, 60], [5, -1, 2]), row([30, 40, 80], [5, -1, 2])],
     }
     text = zero_shot.page(rows, groups, zero_shot.SMALL)
     assert "| ppo | 30.0 | 70.0 | 43.3 | 86.7 | 36.7 / 50.0 |" in text
     assert "| ppo | best single walker | +15.0 [+15.0, +15.0] | +40.0 [+40.0, +40.0] |" in text
+    assert "| best single walker | 0% (+0.0) | 0% (+0.0) | 0% (+0.0) |" in text, "a tie is not better"
+    assert "| regressor | 100% (+1.5) | 0% (-3.0) | 67% (+0.0) |" in text
     assert "| ppo | 50% (+2.0) | 100% (+2.0) | 67% (+2.0) | 90 | 50 | 10 |" in text
 
 
