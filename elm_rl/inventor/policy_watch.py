@@ -35,8 +35,8 @@ class WatchSettings:
     evaluation_samples: int = 192
     """Programs of a look, spread over these terrains."""
     least_designs: float = 0.25
-    """Share of the samples of a terrain that must be different walkers: below it, a policy that had more has collapsed. It is
-    not kept, and the training ends."""
+    """Share of the samples of a terrain that must be different walkers, of a policy of codes on each of its terrains: below it,
+    a policy that had more has collapsed. It is not kept, and the training ends."""
     patience: int = 4
     """Looks without a better policy before the training ends; 0 to go on regardless."""
 
@@ -59,7 +59,8 @@ class Standing:
         mean: Mean of the least distances, walker units; what is no walker counts 0.
         plain: Mean of the distances as simulated.
         valid: Share that made a walker.
-        designs: Share of different walkers among the samples of a terrain.
+        designs: Share of different walkers among the samples of a terrain. Of a policy of codes, which has many samples of
+            each terrain, on the terrain that has the fewest.
     """
 
     update: int
@@ -110,9 +111,9 @@ class PolicyWatch:
         self._sampling = {"max_new_tokens": longest, "temperature": temperature}
         self._robustness = robustness
         self._seed = seed
-        self.texts = known_terrains(policy) or draw_texts(
-            drawn_from, settings.evaluation_terrains, np.random.default_rng([seed, 4])
-        )
+        known = known_terrains(policy)
+        self._knows_all = bool(known)
+        self.texts = known or draw_texts(drawn_from, settings.evaluation_terrains, np.random.default_rng([seed, 4]))
         self.start: Standing | None = None
         self.best: Standing | None = None
         self.last = Standing(0, 0.0, 0.0, 0.0, 0.0)
@@ -169,7 +170,8 @@ class PolicyWatch:
         by_terrain = {text: programs[row * each : (row + 1) * each] for row, text in enumerate(self.texts)}
         scores: dict[str, TerrainScore] = score_terrains(by_terrain, self._evaluator, _NOTHING, self._robustness)
         mean = mean_scores(scores)
-        return Standing(update, mean["mean"], mean["plain"], mean["valid"], mean["designs"] / each)
+        designs = min(score.designs for score in scores.values()) if self._knows_all else mean["designs"]
+        return Standing(update, mean["mean"], mean["plain"], mean["valid"], designs / each)
 
 
 def known_terrains(policy: TerrainPolicy) -> list[str]:

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from elm_rl.corpus.drawn_terrains import DrawnTerrains
 from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError, ElmError
-from elm_rl.inventor import rank_gradient
+from elm_rl.inventor import policy_watch, rank_gradient
 from elm_rl.inventor.policy_update import PolicyUpdate, UpdateSettings, WrittenPrograms
+from elm_rl.inventor.policy_watch import PolicyWatch, WatchSettings
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
 from elm_rl.inventor.rank_reward import RankReward, rank_advantages
 from elm_rl.models.language_model import load_policy, make_model
@@ -135,6 +137,24 @@ def test_a_policy_that_writes_one_walker_for_all_is_not_kept(start: Path, tmp_pa
     assert result.stopped == "collapsed"
     assert result.kept.designs >= result.start.designs
     assert result.updates < 30
+
+
+def test_different_walkers_are_counted_on_the_terrain_that_has_the_fewest(
+    start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, tokenizer = load_policy(start)
+    alike, different = PROGRAMS[:1] * 4, PROGRAMS[:4]
+    written = [tokenizer(text)["input_ids"] for text in (*alike, *different)]
+    monkeypatch.setattr(policy_watch, "sample_completions", lambda *_, **__: written)
+    settings = WatchSettings(evaluation_samples=8)
+    with Evaluator(n_jobs=1, duration=1.0) as evaluator:
+        watch = PolicyWatch(
+            policy, tokenizer, evaluator, settings, DrawnTerrains().distribution("train"), longest=60, robustness=0
+        )
+        assert len(watch.texts) == 2
+        watch.look(0)
+    assert watch.last.designs == 1 / 4
+    assert watch.last.valid == 1.0
 
 
 def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(start: Path, tmp_path: Path) -> None:
