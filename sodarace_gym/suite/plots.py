@@ -16,7 +16,8 @@ from sodarace_gym.suite.statistics import performance_profile, performance_profi
 if TYPE_CHECKING:
     import pandas as pd
 
-_THRESHOLDS = np.linspace(0.0, 1.5, 76)
+_LEAST_RANGE = 1.5
+"""Performance profiles go up to this score, or further where many scores are higher."""
 
 
 def draw_results(results: pd.DataFrame, folder: Path, stem: str = "suite") -> list[tuple[str, str]]:
@@ -42,12 +43,15 @@ def draw_results(results: pd.DataFrame, folder: Path, stem: str = "suite") -> li
         ("Interquartile means by budget", f"{stem}_scores.png", _scores),
         ("Performance profiles", f"{stem}_profiles.png", _profiles),
     ):
-        figure = figure_class(figsize=(5.2 * len(comparisons), 4.2), layout="constrained")
+        figure = figure_class(figsize=(5.2 * len(comparisons) + 1.0, 4.4), layout="constrained")
         axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
+        lines: dict[str, Any] = {}
         for axis, comparison in zip(axes, comparisons, strict=True):
-            draw(axis, comparison, colours)
+            lines |= draw(axis, comparison, colours)
             axis.set_title(f"{comparison.budget:,} evaluation{'s' * (comparison.budget > 1)}")
             axis.grid(alpha=0.3)
+        if lines:
+            figure.legend(lines.values(), lines.keys(), loc="outside right upper", fontsize=8)
         beside = folder / f"{name}.tmp"
         figure.savefig(beside, dpi=110, format="png", metadata={"Software": None})
         os.replace(beside, folder / name)
@@ -55,7 +59,7 @@ def draw_results(results: pd.DataFrame, folder: Path, stem: str = "suite") -> li
     return drawn
 
 
-def _scores(axis: Any, comparison: Comparison, colours: Mapping[str, str]) -> None:
+def _scores(axis: Any, comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Any]:
     for place, each in enumerate(reversed(comparison.figures)):
         mean, low, high = each.interval
         if not np.isnan(low):
@@ -63,18 +67,23 @@ def _scores(axis: Any, comparison: Comparison, colours: Mapping[str, str]) -> No
         axis.plot([mean, mean], [place - 0.4, place + 0.4], color=colours[each.name])
     axis.set_yticks(range(len(comparison.figures)), [each.name for each in reversed(comparison.figures)], fontsize=8)
     axis.set_xlabel("interquartile mean score")
-    axis.set_xlim(left=0.0)
+    highest = max(np.nanmax(each.interval) for each in comparison.figures)
+    axis.set_xlim(0.0, 1.05 * highest if highest > 0.0 else 1.0)
+    return {}
 
 
-def _profiles(axis: Any, comparison: Comparison, colours: Mapping[str, str]) -> None:
-    thresholds = _THRESHOLDS.tolist()
+def _profiles(axis: Any, comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Any]:
+    """Draws the profiles; returns the line of each generator, for a legend that all panels share."""
+    high = np.quantile(np.concatenate([each.scores.ravel() for each in comparison.figures]), 0.98)
+    thresholds = np.linspace(0.0, max(_LEAST_RANGE, float(high)), 101).tolist()
+    lines = {}
     for each in comparison.figures:
         colour = colours[each.name]
         style = ("-", "--", ":")[list(colours).index(each.name) // 10 % 3]
-        axis.plot(thresholds, performance_profile(each.scores, thresholds), style, color=colour, label=each.name)
+        [lines[each.name]] = axis.plot(thresholds, performance_profile(each.scores, thresholds), style, color=colour)
         low, high = performance_profile_interval(each.scores, thresholds)
         axis.fill_between(thresholds, low, high, color=colour, alpha=0.15, linewidth=0)
     axis.set_xlabel("score")
     axis.set_ylabel("share of runs with a higher one")
     axis.set_ylim(0.0, 1.0)
-    axis.legend(fontsize=7)
+    return lines

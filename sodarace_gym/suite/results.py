@@ -123,7 +123,8 @@ def write_results(out: Path) -> Path:
     needed("pyarrow")
     path = out / RESULTS_FILE
     beside = path.with_suffix(".tmp")
-    read_results(out).to_parquet(beside, index=False)
+    # Programs are most of the file, and much alike.
+    read_results(out).to_parquet(beside, index=False, compression="zstd", compression_level=9)
     os.replace(beside, path)
     return path
 
