@@ -14,7 +14,7 @@ from sodarace_gym.suite.entry import ENTRY_POINTS, installed, read_entry
 from sodarace_gym.suite.errors import SuiteError
 from sodarace_gym.suite.log import ENTRY_FILE
 from sodarace_gym.suite.plots import draw_results
-from sodarace_gym.suite.results import load_results, needed, write_results
+from sodarace_gym.suite.results import join_results, load_results, needed, write_results
 from sodarace_gym.suite.runner import DEFAULT_BUDGETS, Plan, Progress, run_suite
 from sodarace_gym.suite.tables import results_page
 
@@ -45,6 +45,7 @@ _TABLE = """Makes the tables and pictures of all generators in a folder, from OU
 
     python -m sodarace_gym.suite table --out runs/suite                      # prints the tables
     python -m sodarace_gym.suite table --out runs/suite --write suite.md     # and writes them, with pictures beside
+    python -m sodarace_gym.suite table --out runs/suite --beside benchmarks/results/suite.parquet     # with the published ones
 """
 
 
@@ -88,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(do=_run)
     table = commands.add_parser("table", help="make the tables", description=_TABLE, formatter_class=shape)
     table.add_argument("--out", type=Path, required=True, help="folder of the results")
+    table.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="PATH", help="folders or Parquet files of further results"
+    )
     table.add_argument("--write", type=Path, metavar="FILE", help="a Markdown file to write them to, with pictures")
     table.set_defaults(do=_table)
     shown = commands.add_parser("list", help="show the terrains, budgets, rules and installed generators")
@@ -150,7 +154,7 @@ def _run(options: argparse.Namespace) -> int:
 def _table(options: argparse.Namespace) -> int:
     if any(options.out.glob(f"*/{ENTRY_FILE}")):  # else the file alone was handed on
         write_results(options.out)
-    results = load_results(options.out)
+    results = join_results([load_results(path) for path in (options.out, *options.beside)])
     pictures: list[tuple[str, str]] = []
     if options.write is not None:
         options.write.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,18 @@ def load_results(path: Path) -> pd.DataFrame:
     if missing := [name for name in COLUMNS if name not in table]:
         raise SuiteError(f"'{file}' is not a file of results: it has no column {missing[0]}.")
     return table
+
+
+def join_results(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Puts results into one table; of a generator that several have, the rows of the first one count."""
+    pandas = needed("pandas")
+    known: set[str] = set()
+    parts = []
+    for table in tables:
+        parts.append(table[~table["generator"].isin(known)])
+        known |= set(table["generator"])
+    found: pd.DataFrame = pandas.concat(parts, ignore_index=True)
+    return found
 
 
 def _add_swaps(rows: dict[tuple[Any, ...], dict[str, Any]], path: Path) -> None:

@@ -67,6 +67,21 @@ def test_two_generators_are_compared(file, tmp_path, capsys):
     assert "By group" not in page, "all are of one group"
 
 
+def test_results_of_others_stand_beside_ones_own(file, tmp_path, capsys):
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for out, names in ((mine, ("Random",)), (theirs, ("Random", "Search"))):
+        for name in names:
+            assert main(["run", f"{file}:{name}", "--out", str(out), *FEW]) == 0
+    capsys.readouterr()
+    main(["table", "--out", str(theirs)])
+    expected = capsys.readouterr().out
+    assert main(["table", "--out", str(mine), "--beside", str(theirs / "results.parquet")]) == 0
+    page = capsys.readouterr().out
+    assert "| search |" in page
+    without_times = [re.sub(r"[\d.]+ \|$", "", line) for line in expected.splitlines()]
+    assert [re.sub(r"[\d.]+ \|$", "", line) for line in page.splitlines()] == without_times
+
+
 def test_a_generator_that_has_not_done_all_is_left_out_and_named(file, tmp_path, capsys):
     out = tmp_path / "out"
     main(
