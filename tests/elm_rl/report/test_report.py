@@ -62,8 +62,8 @@ def report(run: Path, summary: Any) -> str:
 
 @pytest.fixture(scope="module")
 def full(repository: Path) -> dict[str, Any]:
-    """What a whole run of the preset laptop came to."""
-    return read_json(repository / "benchmarks" / "results" / "laptop_seed0" / "summary.json")
+    """What a whole run of the preset demo came to."""
+    return read_json(repository / "benchmarks" / "results" / "demo" / "summary.json")
 
 
 @pytest.fixture(scope="module")
