@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks.tables import RESULTS, publish
 from sodarace_gym.suite import Entry, SuiteError, load_definition, load_results, run_suite
 from sodarace_gym.suite.cli import add_plan, read_plan, show_failures, show_row
+from sodarace_gym.suite.figures import compare_generators
 from sodarace_gym.suite.plots import draw_results
 from sodarace_gym.suite.results import RESULTS_FILE, write_results
 from sodarace_gym.suite.tables import results_page, summary_table
@@ -130,7 +131,7 @@ def main() -> int:
     if options.write:
         shutil.copyfile(options.out / RESULTS_FILE, RESULTS / "suite.parquet")
         text = README.read_text(encoding="utf-8")
-        README.write_text(with_table(text, summary_table(results)), encoding="utf-8")
+        README.write_text(with_table(text, summary_table(compare_generators(results))), encoding="utf-8")
     return status
 
 

@@ -4,9 +4,10 @@ The rule: MAP-Elites with the operator gp spends the given evaluations on each t
 greatest of the judged distances. The seeds are others than the suite's, so that no run of an entrant is its own measure. The
 budget is small enough for anybody to measure the references again.
 
-Usage: ``python -m benchmarks.suite_references --out runs/references --budget 1000 --seeds 5 --version 1 --write``, which takes
-some ten minutes on two cores; stopped at any moment, the same command goes on. ``--write`` writes the definition of the suite
-anew, under a version of its own; the digest that the tests know (tests/sodarace_gym/suite/test_definition.py) is printed.
+Usage: ``python -m benchmarks.suite_references --out runs/references --budget 1000 --seeds 5 --version 1 --write``, which took
+18 minutes on one core, beside other work; stopped at any moment, the same command goes on. ``--write`` writes the definition
+of the suite anew, under a version of its own; the digest that the tests know
+(tests/sodarace_gym/suite/test_definition.py) is printed.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.entrants.samples import BUILTIN_POLICY_TRAINING
+from benchmarks.entrants.costs import BUILTIN_POLICY_TRAINING
 from benchmarks.entrants.task_evaluator import TaskEvaluator
 from elm_rl.errors import ElmError
 from elm_rl.inventor.invent import InventConfig, invent_walkers
@@ -16,7 +16,7 @@ from sodarace_gym.suite import Task, Training
 
 
 class Invention:
-    """What ``elm-rl invent`` is by default, with what is left of the budget as `improve`.
+    """What ``elm-rl invent`` is by default, with what is left of the budget as `improve`; tokens are not counted.
 
     Args:
         model: Folder of a policy; the one that comes with the package where there is none.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.entrants.costs import spent_in
 from elm_rl.corpus.cross_table import TABLE_FILE, CrossTable, load_cross_table
 from elm_rl.judging.selection_baselines import nearest_terrain
-from elm_rl.report.ledger import read_entries
 from elm_rl.runs.run_directory import read_json
-from sodarace_gym.suite import Task, Training
+from sodarace_gym.suite import Task
 
 
 class NearestElite:
@@ -26,12 +26,8 @@ class NearestElite:
 
     def __init__(self, cross_table: str) -> None:
         self.folder = Path(cross_table)
-        runs = [Path(run) for run in read_json(self.folder / TABLE_FILE)["config"]["evolution"]]
-        entries = [entry for folder in (self.folder, *runs) for entry in read_entries(folder)]
-        self.training = Training(
-            evaluations=sum(entry.evaluations or 0 for entry in entries),
-            seconds=sum(entry.seconds or 0.0 for entry in entries),
-        )
+        runs = read_json(self.folder / TABLE_FILE)["config"]["evolution"]
+        self.training = spent_in([cross_table, *runs])
 
     def generate(self, task: Task, rng: np.random.Generator) -> Iterable[str]:
         """See ``Generator``."""

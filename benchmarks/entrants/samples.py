@@ -11,16 +11,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from benchmarks.entrants.costs import BUILTIN_POLICY_TRAINING, spent_in
 from elm_rl.inventor.builtin import BUILTIN_POLICY
 from elm_rl.models.conditioning import TerrainPolicy
 from elm_rl.models.language_model import load_language_model
 from elm_rl.models.sampling import context_length, sample_completions
 from elm_rl.models.tokenizer import decode_program, start_id
-from elm_rl.report.ledger import read_entries
-from sodarace_gym.suite import SuiteError, Task, Training
+from sodarace_gym.suite import Task
 
-BUILTIN_POLICY_TRAINING = Training(evaluations=1_449_465, tokens=12_890_000, seconds=5_800.0)
-"""What the shipped policy has cost: every stage that its card names, as ``elm-rl ledger`` counts them."""
 _BATCH = 64
 """Programs that are written side by side."""
 
@@ -54,7 +52,7 @@ class Samples:
         self.temperature, self.min_p, self.longest = temperature, min_p, longest
         self.training = BUILTIN_POLICY_TRAINING
         if folder is not None:
-            self.training = _spent_in((costs,) if isinstance(costs, str) else costs)
+            self.training = spent_in((costs,) if isinstance(costs, str) else costs)
 
     def generate(self, task: Task, rng: np.random.Generator) -> None:
         """See ``Generator``."""
@@ -78,24 +76,6 @@ class Samples:
             )
             task.spend(model_calls=len(answers), tokens=sum(map(len, answers)))
             task.evaluate([decode_program(tokenizer, ids) for ids in answers])
-
-
-def _spent_in(folders: Sequence[str]) -> Training:
-    """What the stages in some folders have cost.
-
-    Raises:
-        SuiteError: There are none.
-    """
-    entries = [entry for folder in folders for entry in read_entries(Path(folder))]
-    if not entries:
-        raise SuiteError(
-            f"Nothing in '{', '.join(folders)}' is the result of a stage; give the folders of all that the model has cost."
-        )
-    return Training(
-        evaluations=sum(entry.evaluations or 0 for entry in entries),
-        tokens=sum(entry.tokens or 0 for entry in entries),
-        seconds=sum(entry.seconds or 0.0 for entry in entries),
-    )
 
 
 @lru_cache

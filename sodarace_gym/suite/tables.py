@@ -49,7 +49,7 @@ def results_page(results: pd.DataFrame, definition: Definition, pictures: Sequen
     parts = [_about(definition), *(f"![{text}]({file})" for text, file in pictures)]
     compared = compare_generators(results)
     if any(each.figures for each in compared):
-        parts.insert(1, summary_table(results))
+        parts.insert(1, summary_table(compared))
     for comparison in compared:
         parts += _budget(comparison)
     learnt = {each.name: each.training for part in compared for each in part.figures if each.training != Training()}
@@ -68,16 +68,16 @@ def results_page(results: pd.DataFrame, definition: Definition, pictures: Sequen
     return "\n\n".join(parts)
 
 
-def summary_table(results: pd.DataFrame) -> str:
+def summary_table(comparisons: Sequence[Comparison]) -> str:
     """One row a generator: its score at each budget, and what it cost before.
 
     Args:
-        results: As `sodarace_gym.suite.results` reads them.
+        comparisons: Of `compare_generators`.
 
     Returns:
         Markdown, the best generator at the largest budget first; the best score at each budget is bold.
     """
-    compared = [each for each in compare_generators(results) if each.figures]
+    compared = [each for each in comparisons if each.figures]
     scores = {each.budget: {part.name: part.interval[0] for part in each.figures} for each in compared}
     learnt = {part.name: part.training.evaluations for each in compared for part in each.figures}
 

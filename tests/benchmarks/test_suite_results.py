@@ -10,6 +10,7 @@ import pytest
 from benchmarks.suite import ALWAYS, README, TABLE_MARKS, with_table
 from benchmarks.tables import RESULTS
 from sodarace_gym.suite import load_definition, load_results
+from sodarace_gym.suite.figures import compare_generators
 from sodarace_gym.suite.tables import results_page, summary_table
 
 
@@ -21,7 +22,7 @@ def results() -> pd.DataFrame:
 def test_the_table_of_the_readme_is_made_of_the_rows(results: pd.DataFrame) -> None:
     text = README.read_text(encoding="utf-8")
     assert all(text.count(mark) == 1 for mark in TABLE_MARKS)
-    assert with_table(text, summary_table(results)) == text
+    assert with_table(text, summary_table(compare_generators(results))) == text
 
 
 def test_the_page_of_results_is_made_of_the_rows(results: pd.DataFrame) -> None:

@@ -78,6 +78,10 @@ def test_every_stage_is_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_folder_without_results_is_said_to_be(tmp_path: Path) -> None:
+    for name in ("rank_gradient.json", "training.json"):
+        (tmp_path / name).write_text(
+            '{"one": [1.0]}', encoding="utf-8"
+        )  # of something else, under the name of a result
     with pytest.raises(ElmError, match="Nothing in"):
         run_ledger(LedgerConfig(folder=tmp_path))
     with pytest.raises(ElmError, match="is no folder"):

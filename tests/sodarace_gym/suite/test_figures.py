@@ -78,7 +78,7 @@ def test_the_summary_ranks_by_the_largest_budget_and_marks_the_best_of_each():
         )
         for terrain in ("Flat", "Tunnel")
     ]
-    assert summary_table(table(rows)).splitlines() == [
+    assert summary_table(compare_generators(table(rows))).splitlines() == [
         "| generator | best of 1 | best of 8 | evaluations of training |",
         "|---|---:|---:|---:|",
         "| high | 0.30 | **0.90** | 7 |",
