@@ -98,7 +98,8 @@ def drawn_kinds(
 @contextmanager
 def choice_kept(policy: TerrainPolicy) -> Iterator[None]:
     """Keeps what the encoder chooses as it is while the language model learns to write it."""
-    network = _network(policy.encoder) if isinstance(policy.encoder, LookingEncoder) else []
+    assert isinstance(policy.encoder, LookingEncoder)
+    network = _network(policy.encoder)
     for weights in network:
         weights.requires_grad_(False)
     try:
