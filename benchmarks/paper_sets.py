@@ -49,6 +49,8 @@ LONGEST = 256
 KINDS = 4
 """Walkers of each terrain that get siblings."""
 SIBLINGS = 400
+BEST_SIBLINGS = 32
+"""Of each walker that the supervised start learns: more were learnt less well, and fewer would leave little variety."""
 TARGET_TEMPERATURE = 5.0
 LEAST_DESIGNS = 0.3
 """Share of different walkers below which a policy counts as collapsed: somewhat above the 16 of 64 that are asked for."""
@@ -147,8 +149,8 @@ def prepare(out: Path, terrains: Sequence[str], variant: Variant, seed: int, siz
     run_supervised(
         SupervisedConfig(
             cross_table=out / "cross_table", language_model=folder / "language_model", siblings=out / "siblings",
-            out=folder / "supervised", terrain_encoder=encoder, per_terrain=SIBLINGS, temperature=TARGET_TEMPERATURE,
-            max_steps=sizes.supervised_steps, optimizer="muon", seed=seed,
+            siblings_each=BEST_SIBLINGS, out=folder / "supervised", terrain_encoder=encoder, per_terrain=SIBLINGS,
+            temperature=TARGET_TEMPERATURE, max_steps=sizes.supervised_steps, optimizer="muon", seed=seed,
         )
     )  # fmt: skip
     return folder

@@ -117,16 +117,26 @@ def test_a_policy_learns_the_kind_and_not_the_text(crawlers: Path, tmp_path: Pat
     }  # fmt: skip
     result = run_supervised(SupervisedConfig(**settings))
     assert result.programs <= 2
-    model, tokenizer = load_policy(policy)
-    prompt = [*model.prompt_ids(next(iter(load_cross_table(crawlers / "wide").terrains))), 1]
-    ids = sample_completions(model, tokenizer, [prompt] * 40, max_new_tokens=200)
-    written = {decode_program(tokenizer, each) for each in ids}
+    text = next(iter(load_cross_table(crawlers / "wide").terrains))
     texts = {sibling.program for kind in found.values() for sibling in kind}
-    assert len(written & texts) > 2
+    assert len(_written(policy, text) & texts) > 2
     assert json.loads((policy / "training.json").read_text())["settings"]["siblings"]
     run_siblings(config_of(crawlers, tmp_path / "siblings_2", seed=1))
     with pytest.raises(ElmError, match="siblings = "):
         run_supervised(SupervisedConfig(**settings | {"siblings": tmp_path / "siblings_2"}))
+    best = {number: sorted(kind[1:], key=lambda sibling: -sibling.share)[:1] for number, kind in found.items()}
+    learnt = {sibling.program for number, kind in found.items() for sibling in (kind[0], *best[number])}
+    run_supervised(SupervisedConfig(**settings | {"siblings_each": 2, "out": tmp_path / "few"}))
+    assert len(_written(tmp_path / "few", text) & learnt) > 1, "the walker and the best of its siblings"
+    assert not _written(tmp_path / "few", text) & (texts - learnt)
+
+
+def _written(policy: Path, text: str) -> set[str | None]:
+    """What a policy writes for a terrain in 40 tries."""
+    model, tokenizer = load_policy(policy)
+    prompt = [*model.prompt_ids(text), 1]
+    ids = sample_completions(model, tokenizer, [prompt] * 40, max_new_tokens=200)
+    return {decode_program(tokenizer, each) for each in ids}
 
 
 def test_mistakes_are_explained(crawlers: Path, tmp_path: Path) -> None:
@@ -145,6 +155,14 @@ def test_mistakes_are_explained(crawlers: Path, tmp_path: Path) -> None:
             cross_table=crawlers / "wide", language_model=crawlers / "language_model", out=tmp_path, siblings=tmp_path,
             portfolio=2,
         )  # fmt: skip
+    for changes, words in (
+        ({"siblings_each": 2}, "name their folder"),
+        ({"siblings": tmp_path, "siblings_each": -1}, "siblings_each is -1"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            SupervisedConfig(
+                cross_table=crawlers / "wide", language_model=crawlers / "language_model", out=tmp_path, **changes
+            )
     out = tmp_path / "siblings"
     run_siblings(config_of(crawlers, out, children=1))
     with pytest.raises(ElmError, match="count = 6, not 7"):
