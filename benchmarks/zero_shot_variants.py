@@ -48,6 +48,7 @@ class Variant:
         per_terrain: Programs learnt for each terrain.
         temperature: How openly they are drawn; 0 for the best.
         siblings: Whether few walkers are learnt in the words of their siblings; otherwise `portfolio` decides.
+        siblings_each: Of the siblings of a walker only so many are learnt; 0 for all.
         portfolio: Without siblings, so many walkers are learnt; 0 for all.
         lesson: Whether the network learns first by itself.
         bands: Bands of ranks that are learnt under an embedding each; 0 for none.
@@ -65,6 +66,7 @@ class Variant:
     per_terrain: int = 8
     temperature: float = TARGET_TEMPERATURE
     siblings: bool = True
+    siblings_each: int = 0
     portfolio: int = 0
     lesson: bool = True
     bands: int = 0
@@ -84,12 +86,12 @@ VARIANTS: dict[str, Variant] = {
     "10 terrains": replace(BASE, terrains=10),
     "40 terrains": replace(BASE, terrains=40),
     "100 walkers": replace(BASE, walkers=100),
-    "400 walkers": replace(BASE, walkers=400),
     "as rolled out": replace(BASE, smoothed=False, labelled=0, per_terrain=25),
     "no labels": replace(BASE, labelled=0, per_terrain=25),
     "1,000 labels": replace(BASE, labelled=1000),
     "the best alone": replace(BASE, temperature=0.0),
     "no lesson": replace(BASE, lesson=False),
+    "8 siblings each": replace(BASE, siblings_each=8),
     "no siblings": replace(BASE, siblings=False, portfolio=FULL.portfolio),
     "all walkers": replace(BASE, siblings=False),
     "4 bands": replace(BASE, siblings=False, temperature=0.0, per_terrain=8, labelled=1000, bands=4),
@@ -200,8 +202,8 @@ def measured(
             cross_table=cross_table(study, variant), language_model=language_model(study, variant),
             siblings=siblings(study, variant), out=folder / "policy", terrain_encoder=encoder, smoothed=variant.smoothed,
             labelled=variant.labelled, per_terrain=variant.per_terrain, temperature=variant.temperature,
-            portfolio=variant.portfolio, bands=variant.bands, optimizer="muon", max_seconds=study.seconds, max_epochs=1e9,
-            seed=seed, **lesson,
+            siblings_each=variant.siblings_each, portfolio=variant.portfolio, bands=variant.bands, optimizer="muon",
+            max_seconds=study.seconds, max_epochs=1e9, seed=seed, **lesson,
         )
     )  # fmt: skip
     policy, tokenizer = load_policy(folder / "policy")
