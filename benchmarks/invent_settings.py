@@ -1,4 +1,4 @@
-"""With which settings does ``elm-rl invent`` find the best walkers? Samples or children, and how freely the policy samples.
+"""With which settings does ``elm-rl invent`` find the best walkers? Samples or children, how freely sampled, checked or not.
 
 Usage: ``python -m benchmarks.invent_settings [--terrains 40] [--evaluations 32 232] [--model FOLDER] [--n-jobs -1] [--write]``.
 Some 20 minutes on one core. The terrains are of the validation split, half of them of families that the policy never saw:
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.tables import format_interval, markdown_table, publish
@@ -25,7 +26,7 @@ from sodarace_gym.terrains.distribution import TerrainDistribution
 from sodarace_gym.terrains.texts import terrain_from_text
 
 JUDGING_COPIES = 4
-"""Perturbed copies with which the best walker is judged; the search sees the first two of them."""
+"""Perturbed copies that judge a walker: others than those that the search and the check at its end see."""
 SEED = 31
 
 
@@ -57,6 +58,20 @@ def terrains_of(count: int) -> list[str]:
     ]
 
 
+class Found(NamedTuple):
+    """Least distances of the best walker on each terrain, walker units; 0 where nothing was found.
+
+    Attributes:
+        seen: With the copies that chose it.
+        unchecked: With others.
+        checked: Of the walker that further copies choose, with others still.
+    """
+
+    seen: NDArray[np.float64]
+    unchecked: NDArray[np.float64]
+    checked: NDArray[np.float64]
+
+
 def judge(
     setting: Setting,
     terrains: Sequence[str],
@@ -64,22 +79,25 @@ def judge(
     model: Path | None,
     search: Evaluator,
     judging: Evaluator,
-) -> list[float]:
-    """The judged distance of the best walker on each terrain, walker units; 0 where nothing was found."""
+) -> Found:
+    """Invents for each terrain, and judges what comes first, without and with the check of the best few."""
     samples = max(1, round(setting.samples * evaluations))
-    distances = []
+    rows = []
     for number, text in enumerate(terrains):
         config = InventConfig(
             terrain=text, model=model, samples=samples, improve=evaluations - samples, temperature=setting.temperature,
             min_p=setting.min_p, seed=number,
         )  # fmt: skip
         try:
-            best = invent_walkers(config, search)[0]
+            finalists = invent_walkers(config, search)
         except ElmError:  # nothing that the policy wrote is a walker
-            distances.append(0.0)
+            rows.append([0.0, 0.0, 0.0])
             continue
-        distances.append(judging.evaluate([best.program], terrain_from_text(text))[0].score)
-    return distances
+        scored = judging.evaluate([each.program for each in finalists], terrain_from_text(text))
+        distances = np.array([[each.fitness, *(each.copy_distances or ())] for each in scored])
+        others = distances[:, -JUDGING_COPIES:].min(axis=1)
+        rows.append([finalists[0].least, others[0], others[distances[:, :-JUDGING_COPIES].min(axis=1).argmax()]])
+    return Found(*np.array(rows).T)
 
 
 def main() -> None:
@@ -92,34 +110,40 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the result to benchmarks/results")
     given = parser.parse_args()
     terrains = terrains_of(given.terrains)
+    copies = InventConfig.robustness + InventConfig.check_copies
     rows: list[list[object]] = []
     with (
         Evaluator(n_jobs=given.n_jobs, robustness=InventConfig.robustness) as search,
-        Evaluator(n_jobs=given.n_jobs, robustness=JUDGING_COPIES) as judging,
+        Evaluator(n_jobs=given.n_jobs, robustness=copies + JUDGING_COPIES) as judging,
     ):
         for evaluations in given.evaluations:
             found = {
-                setting: np.array(judge(setting, terrains, evaluations, given.model, search, judging))
+                setting: judge(setting, terrains, evaluations, given.model, search, judging)
                 for setting in tqdm(SETTINGS, desc=f"{evaluations} evaluations", unit="setting")
             }
-            base = found[SETTINGS[0]]
-            rows += [
-                [
-                    evaluations, f"{setting.samples:.0%}", setting.temperature, setting.min_p, format_interval(distances),
-                    format_interval(distances[: len(terrains) - len(terrains) // 2]),
-                    format_interval(distances[len(terrains) - len(terrains) // 2 :]),
-                    format_interval(distances - base),
-                ]
-                for setting, distances in found.items()
-            ]  # fmt: skip
+            base = found[SETTINGS[0]].checked
+            for setting, each in found.items():
+                cells = (each.seen, each.unchecked, each.checked, each.checked - each.unchecked, each.checked - base)
+                rows.append(
+                    [
+                        evaluations,
+                        f"{setting.samples:.0%}",
+                        setting.temperature,
+                        setting.min_p,
+                        *map(format_interval, cells),
+                    ]
+                )
     header = [
-        "evaluations", "samples of them", "temperature", "min-p", "all terrains", "seen families", "unseen families",
-        "less the first",
+        "evaluations", "samples of them", "temperature", "min-p", "seen by the search", "unchecked", "checked",
+        "gain of the check", "checked, less the first row",
     ]  # fmt: skip
     body = (
-        f"Mean least distance of the best walker and {JUDGING_COPIES} perturbed copies on {given.terrains} terrains of the "
-        "validation split, walker units, with intervals over the terrains. What is no sample is a child by genetic "
-        "programming.\n\n" + markdown_table(header, rows)
+        f"The best walker on {given.terrains} terrains of the validation split, half of them of families that the policy never "
+        "saw; least distances, walker units, means with intervals over the terrains. What is no sample is a child by genetic "
+        f"programming. Seen: of the walker and the {InventConfig.robustness} perturbed copies that chose it. Unchecked: of "
+        f"{JUDGING_COPIES} other copies of the same walker. Checked: the best few are rolled out with "
+        f"{InventConfig.check_copies} further copies, and the best of them by these too is judged by the same "
+        f"{JUDGING_COPIES}, which had no part in the choice.\n\n" + markdown_table(header, rows)
     )
     publish("invent_settings", "Which settings find the best walkers for a terrain?", body, given.write)
 

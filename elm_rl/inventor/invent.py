@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from sodarace_gym.terrains.texts import terrain_from_text
 
 _CHILDREN = 16
 """Children between two choices of parents."""
+_FINALISTS = 8
+"""Walkers that are checked at the end, at least."""
 _DRAWN = 4
 """Walkers in the picture."""
 
@@ -52,6 +54,9 @@ class InventConfig:
     """Leaves out tokens that are less than so many times as likely as the likeliest one."""
     robustness: int = 2
     """Copies of each walker, with joints off by thousandths, that are rolled out too; the least distance ranks."""
+    check_copies: int = 4
+    """Further copies of the best few, which are rolled out at the end: the walker that is best of many with few copies owes
+    that to luck in part, and the least of all of its copies ranks and is shown. 0 for none."""
     known: tuple[Path, ...] = ()
     """Folders of cross tables and corpora: walkers that these hold are not given back, but may be the parents of others."""
     out: Path | None = None
@@ -67,7 +72,8 @@ class InventConfig:
 
     def __post_init__(self) -> None:
         take_paths(self)
-        for name, low in (("count", 1), ("samples", 1), ("improve", 0), ("robustness", 0), ("longest", 1), ("seed", 0)):
+        lowest = {"count": 1, "samples": 1, "improve": 0, "robustness": 0, "check_copies": 0, "longest": 1, "seed": 0}
+        for name, low in lowest.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
         if not 0 <= self.temperature < math.inf or not 0 <= self.min_p <= 1:
@@ -119,6 +125,9 @@ def run_invent(config: InventConfig) -> list[Invention]:
     """
     with Evaluator(n_jobs=config.n_jobs, duration=config.duration, robustness=config.robustness) as evaluator:
         found = invent_walkers(config, evaluator)
+    copies = config.robustness + config.check_copies if config.robustness else 0
+    with Evaluator(n_jobs=config.n_jobs, duration=config.duration, robustness=copies) as evaluator:
+        found = checked(found, config, evaluator)[: config.count]
     if config.out is not None:
         _write(config.out, config, found)
     for number, each in enumerate(found, start=1):
@@ -132,11 +141,11 @@ def invent_walkers(config: InventConfig, evaluator: Evaluator) -> list[Invention
     """Invents walkers, and neither prints nor writes them.
 
     Args:
-        config: Its `out`, `robustness`, `duration` and `n_jobs` are not looked at.
+        config: Its `out`, `robustness`, `check_copies`, `duration` and `n_jobs` are not looked at.
         evaluator: Rolls out `samples` programs, then at most `improve` more.
 
     Returns:
-        The walkers, best first.
+        The walkers, best first, and some more than `count` if that is low, to be checked.
 
     Raises:
         ElmError: See :func:`run_invent`.
@@ -155,7 +164,7 @@ def invent_walkers(config: InventConfig, evaluator: Evaluator) -> list[Invention
         min_p=config.min_p,
         seed=config.seed,
     )
-    pool = _Pool(config.count, known)
+    pool = _Pool(max(config.count, _FINALISTS), known)
     programs = [decode_program(tokenizer, answer) for answer in ids]
     pool.add(programs, evaluator.evaluate(programs, terrain), ["policy"] * len(programs))
     if not pool.parents:
@@ -171,6 +180,17 @@ def invent_walkers(config: InventConfig, evaluator: Evaluator) -> list[Invention
             "(improve)."
         )
     return list(pool.walkers.values())
+
+
+def checked(found: Sequence[Invention], config: InventConfig, evaluator: Evaluator) -> list[Invention]:
+    """Walkers in the order, and with the distances, that an evaluator with more copies finds.
+
+    In a study of 40 terrains the walker that 200 children had led to went at least 168 units with the two copies that had
+    chosen it and 143 with four others; the one chosen from 8 by six copies went 156 with these.
+    """
+    scored = evaluator.evaluate([each.program for each in found], config.ground())
+    again = [replace(each, least=new.score) for each, new in zip(found, scored, strict=True)]
+    return sorted(again, key=lambda each: -each.least)
 
 
 class _Pool:

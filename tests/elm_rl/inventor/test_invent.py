@@ -34,7 +34,7 @@ def config_of(policy: Path, **changes: Any) -> InventConfig:
 def test_the_best_different_walkers_are_given_back_best_first(
     policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = run_invent(config_of(policy, out=tmp_path / "out"))
+    found = run_invent(config_of(policy, check_copies=0, out=tmp_path / "out"))
     assert len(found) == 4
     assert [each.least for each in found] == sorted((each.least for each in found), reverse=True)
     with Evaluator(n_jobs=1, duration=3.0, robustness=1) as evaluator:
@@ -48,6 +48,18 @@ def test_the_best_different_walkers_are_given_back_best_first(
     assert (tmp_path / "out" / "race.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((tmp_path / "out" / "inventions.json").read_text())
     assert [each["program"] for each in content["walkers"]] == [each.program for each in found]
+
+
+def test_the_best_are_checked_with_further_copies(policy: Path) -> None:
+    unchecked = run_invent(config_of(policy, check_copies=0, count=8))
+    found = run_invent(config_of(policy, check_copies=6, count=1))
+    with Evaluator(n_jobs=1, duration=3.0, robustness=7) as evaluator:
+        scored = evaluator.evaluate([each.program for each in unchecked], "LeftWall")
+    assert len(found) == 1
+    assert found[0].least == max(each.score for each in scored), "the best of all finalists, however few are wanted"
+    assert [each.score for each in scored] != [each.least for each in unchecked], "the check makes a difference"
+    plain = run_invent(config_of(policy, robustness=0))
+    assert [each.least for each in plain] == [each.distance for each in plain], "without copies nothing is checked"
 
 
 def test_improving_makes_them_better_and_is_repeatable(policy: Path) -> None:
@@ -77,6 +89,8 @@ def test_mistakes_are_one_sentence(policy: Path, tmp_path: Path) -> None:
         config_of(policy, terrain="Hillz")
     with pytest.raises(ConfigError, match="count is 0"):
         config_of(policy, count=0)
+    with pytest.raises(ConfigError, match="check_copies is -1"):
+        config_of(policy, check_copies=-1)
     with pytest.raises(ConfigError, match="The model knows the terrains LeftWall, RightWall, but got 'Tunnel'"):
         run_invent(config_of(policy, terrain="Tunnel"))
     with pytest.raises(ElmError, match="a policy that is told the terrain was expected"):
