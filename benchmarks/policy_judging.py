@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from benchmarks.edited import edited
+from benchmarks.edited import Editor
 from elm_rl.corpus.drawn_terrains import DrawnTerrains
 from elm_rl.inventor.policy_watch import draw_texts
 from elm_rl.judging.comparison import sample_conditioned
@@ -95,9 +95,18 @@ def judged(path: Path, judge: Callable[[], Row]) -> Row:
 
 
 def judged_policy(
-    name: str, folder: Path, texts: Sequence[str], evaluator: Evaluator, known: Known, seed: int
+    name: str,
+    folder: Path,
+    texts: Sequence[str],
+    evaluator: Evaluator,
+    known: Known,
+    seed: int,
+    editor: Editor | None = None,
 ) -> dict[str, Row]:
-    """What a policy's samples come to, at temperature 1 and at the one that fits it; what was judged is not judged again."""
+    """What a policy's samples come to, at temperature 1 and at the one that fits it, and edited, if there is an editor.
+
+    What was judged is not judged again.
+    """
     policy, tokenizer = load_policy(folder)
     place = folder.parent / "judged"
     place.mkdir(exist_ok=True)
@@ -114,8 +123,8 @@ def judged_policy(
         name: lambda: written(1.0),
         f"{name}, temperature chosen": lambda: written(fitting),
     }
-    if name == "rank_gradient":
-        ways[f"{name}, edited"] = lambda: edited(written(fitting), known, seed)
+    if editor is not None:
+        ways[f"{name}, edited"] = lambda: editor.edited(written(fitting), seed)
     found = {}
     for label, write in ways.items():
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.edited import TRIES, Editor
 from benchmarks.policy_judging import (
     JUDGES,
     ROBUSTNESS,
@@ -221,8 +222,10 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             markdown_table(["generator", "less", *header], paired),
             "Swap test: on how many terrains the samples asked for it, or the first choice, do better there than those for "
             "another one, and by how much; a tie is not better. Then shares of all samples, and the mean and validity of those "
-            "that are neither copies of known walkers nor of known programs with other numbers. Edited: samples at the chosen "
-            "temperature that are copies or near copies have been changed by genetic programming until they are neither.",
+            "that are neither copies of known walkers nor of known programs with other numbers. Edited: each sample at the "
+            f"chosen temperature has become one of {TRIES} children by genetic programming, whose body (which joints are tied "
+            "by which kind of muscle) no known walker has, and of which a regression that learnt on train terrains expects "
+            "most; nothing was rolled out to choose it.",
             markdown_table(
                 [
                     "generator",
@@ -297,9 +300,11 @@ def main() -> None:
         best = np.argsort(-oracle(given.out, table, texts, evaluator), axis=1)[:, :SAMPLES].tolist()
         programs = {text: [table.walkers[n].program for n in row] for text, row in zip(texts, best, strict=True)}
         rows["robust oracle"] = [row_of(programs, evaluator, known, sampled=False)]
+        editor = Editor.of(given.out, known, evaluator)
         for seed in range(given.seeds):
             for name, folder in climb(given.out, given.out, sizes, seed, given.n_jobs).items():
-                for label, row in judged_policy(name, folder, texts, evaluator, known, seed).items():
+                edits = editor if name == "ppo" else None
+                for label, row in judged_policy(name, folder, texts, evaluator, known, seed, edits).items():
                     rows.setdefault(label, []).append(row)
     body = page(rows, groups, sizes)
     if given.write:
