@@ -60,7 +60,8 @@ class Samples:
         model, tokenizer = _loaded(self.folder)
         prompt = [start_id(tokenizer)]
         if isinstance(model, TerrainPolicy):
-            if model.config.terrains and task.name not in model.config.terrains:
+            known = model.config.terrain_texts
+            if known and task.name not in known:
                 return
             prompt = [*model.prompt_ids(task.name), *prompt]
         room = min(self.longest, context_length(model) - len(prompt))

@@ -17,7 +17,7 @@ from elm_rl.corpus.known_walkers import known_designs
 from elm_rl.errors import ConfigError
 from elm_rl.inventor.builtin import BUILTIN_POLICY
 from elm_rl.inventor.policy_run import PolicyResult, PolicyRun, finished_result
-from elm_rl.inventor.policy_watch import PolicyWatch, WatchSettings, draw_texts, known_terrains
+from elm_rl.inventor.policy_watch import PolicyWatch, WatchSettings, draw_texts
 from elm_rl.inventor.rank_reward import RankReward
 from elm_rl.models.conditioning import TerrainPolicy
 from elm_rl.models.language_model import load_policy, weights_digest
@@ -131,7 +131,7 @@ class Attempts:
     def terrains(self, update: int) -> list[str]:
         """For each program of an update, the text that names its terrain; programs of one terrain stand together."""
         rng = np.random.default_rng([self.config.seed, update])
-        texts = known_terrains(self.policy) or draw_texts(self.config.distribution(), self.config.terrains, rng)
+        texts = self.policy.config.terrain_texts or draw_texts(self.config.distribution(), self.config.terrains, rng)
         return [text for text in texts for _ in range(self.config.samples)]
 
     def score(self, answers: Sequence[Sequence[int]], texts: Sequence[str]) -> NDArray[np.float64]:

@@ -111,7 +111,7 @@ class PolicyWatch:
         self._sampling = {"max_new_tokens": longest, "temperature": temperature}
         self._robustness = robustness
         self._seed = seed
-        known = known_terrains(policy)
+        known = policy.config.terrain_texts
         self._knows_all = bool(known)
         self.texts = known or draw_texts(drawn_from, settings.evaluation_terrains, np.random.default_rng([seed, 4]))
         self.start: Standing | None = None
@@ -172,11 +172,6 @@ class PolicyWatch:
         mean = mean_scores(scores)
         designs = min(score.designs for score in scores.values()) if self._knows_all else mean["designs"]
         return Standing(update, mean["mean"], mean["plain"], mean["valid"], designs / each)
-
-
-def known_terrains(policy: TerrainPolicy) -> list[str]:
-    """The terrains that a policy of codes knows; empty for one that takes any."""
-    return list(policy.config.terrains or ())
 
 
 def draw_texts(distribution: TerrainDistribution, count: int, rng: np.random.Generator) -> list[str]:

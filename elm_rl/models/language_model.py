@@ -241,7 +241,7 @@ def load_policy(folder: Path, terrains: Sequence[str] | None = None) -> tuple[Te
             f"'{folder}' holds a {type(policy).__name__}, but a policy that is told the terrain was expected; give the "
             "folder of a policy that 'elm-rl supervised' or a later stage has written."
         )
-    known = list(policy.config.terrains)
+    known = policy.config.terrain_texts
     if terrains is not None and known and list(terrains) != known:
         raise ElmError(
             f"The policy in '{folder}' knows the terrains {known}, but {list(terrains)} were asked for; use the same terrains "

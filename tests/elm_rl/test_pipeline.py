@@ -60,7 +60,7 @@ def test_the_models_load_again(run):
     model, tokenizer = load_language_model(out / "language_model")
     policy, _ = load_policy(out / "finetuned")
     assert model.config.vocab_size == policy.config.vocab_size == len(tokenizer)
-    assert list(policy.config.terrains) == ["LeftWall", "RightWall", "Tunnel"]
+    assert policy.config.terrain_texts == ["LeftWall", "RightWall", "Tunnel"]
 
 
 def test_the_same_seed_gives_the_same_stage_1_whatever_the_threads(run, scale, tmp_path):

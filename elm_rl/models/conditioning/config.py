@@ -31,8 +31,8 @@ class TerrainPolicyConfig(PretrainedConfig):
         prefix_length: Slots of each terrain.
         kinds: Kinds of walkers among which an encoder that looks chooses.
         bands: Bands of distance that can be asked for, each with an embedding behind the terrain's; 0 for none.
-        terrains: The terrains that codes were learnt for, as `Terrain.to_dict` gives them, by the texts that name them; empty
-            for encoders that look.
+        terrains: The terrains that codes were learnt for, in the order of the codes: each the text that names it, and what
+            `Terrain.to_dict` gives; empty for encoders that look. A list, because transformers sorts the keys of what it saves.
         terrain_words: The token ids that terrains are written with, where they are told as text.
         unsampleable_token_ids: Tokens that end no program and stand in none (padding, beginning, separator).
     """
@@ -48,7 +48,7 @@ class TerrainPolicyConfig(PretrainedConfig):
         prefix_length: int = DEFAULT_PREFIX_LENGTH,
         kinds: int = DEFAULT_KINDS,
         bands: int = 0,
-        terrains: Mapping[str, dict[str, Any]] | None = None,
+        terrains: Sequence[tuple[str, dict[str, Any]]] = (),
         terrain_words: Mapping[str, Sequence[int]] | None = None,
         unsampleable_token_ids: Sequence[int] = (),
         **settings: Any,
@@ -60,7 +60,12 @@ class TerrainPolicyConfig(PretrainedConfig):
         self.prefix_length = prefix_length
         self.kinds = kinds
         self.bands = bands
-        self.terrains = dict(terrains or {})
+        if isinstance(terrains, Mapping) and terrains:
+            raise ConfigError(
+                "The policy was saved before its terrains were kept in order, so that nobody can tell which code is whose; "
+                "train it again."
+            )
+        self.terrains = [(text, terrain) for text, terrain in terrains or ()]
         self.terrain_words = dict(terrain_words or {})
         self.unsampleable_token_ids = list(unsampleable_token_ids)
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "tie_word_embeddings"):
@@ -71,6 +76,11 @@ class TerrainPolicyConfig(PretrainedConfig):
     def vocab_size(self) -> int:
         """Tokens that a program is written in; ids from here on are terrains."""
         return int(self.get_text_config().vocab_size)
+
+    @property
+    def terrain_texts(self) -> list[str]:
+        """The terrains that codes were learnt for, in their order; empty for encoders that look."""
+        return [text for text, _ in self.terrains]
 
     @property
     def stride(self) -> int:

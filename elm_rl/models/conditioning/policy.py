@@ -248,7 +248,7 @@ def condition(
         prefix_length=prefix_length,
         kinds=kinds,
         bands=bands,
-        terrains={text: book[number].to_dict() for number, text in enumerate(book.texts)} if encoder == CODES else None,
+        terrains=[(text, book[number].to_dict()) for number, text in enumerate(book.texts)] if encoder == CODES else (),
         terrain_words=words,
         unsampleable_token_ids=sorted(set(unsampleable)),
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
@@ -113,6 +117,27 @@ def test_saving_loading_and_copying_make_no_difference(tmp_path: Path, decoder: 
         ids = [[*each.prompt_ids("Tunnel"), BOS, 30, 31] for each in (twin, policy)]
         # Where in memory weights lie may change the last bits.
         torch.testing.assert_close(logits(twin, ids[0]), logits(policy, ids[1]), rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=10)
+@given(terrains=st.permutations(["Bumpy", "LeftWall", "RightWall", "Tunnel", "Hills,difficulty=0.5,seed=5"]))
+def test_every_terrain_keeps_its_code_in_whatever_order_they_were_named(terrains: list[str]) -> None:
+    policy = condition(language_model(), terrains, encoder="codes", prefix_length=3)
+    with tempfile.TemporaryDirectory() as folder:
+        save_language_model(policy, TOKENIZER, Path(folder))
+        twin = load_policy(Path(folder))[0]
+    assert twin.config.terrain_texts == terrains
+    for terrain in terrains:
+        codes = [each.get_input_embeddings()(torch.tensor([each.prompt_ids(terrain)])) for each in (policy, twin)]
+        assert torch.equal(*codes)
+
+
+def test_codes_that_were_saved_without_their_order_are_refused(tmp_path: Path) -> None:
+    save_language_model(policy_of(language_model()), TOKENIZER, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"terrains": dict(config["terrains"])}))
+    with pytest.raises(ElmError, match="train it again"):
+        load_policy(tmp_path)
 
 
 def test_a_fresh_process_samples_the_same_tokens(tmp_path: Path) -> None:
