@@ -29,9 +29,9 @@ from sodarace_gym.physics.robustness import design_digest
 from sodarace_gym.programs.program import compile_programs
 from sodarace_gym.walkers.walker import Muscle, WalkerDesign
 
-LESSONS = 240
+LESSONS = 700
 """Walkers on train terrains whose children the regression learns from."""
-TRIES = 128
+TRIES = 256
 """Children of a sample, of which one is taken; its own text where none has a new body."""
 ROBUSTNESS = 2
 """Copies of each walker in the lessons."""
