@@ -256,6 +256,7 @@ class BoxActions(gym.ActionWrapper[Observation, NDArray[np.float32], str], gym.u
         >>> from sodarace_gym import BoxActions
         >>> env = BoxActions(gym.make("Sodarace-Flat-v0"))
         >>> observation, info = env.reset(seed=0)
+        >>> _ = env.action_space.seed(0)
         >>> observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         >>> info["error"] is None
         True

@@ -100,6 +100,7 @@ class SequentialActions(gym.Wrapper[WordObservation, int, Observation, str], gym
     >>> from sodarace_gym import SequentialActions
     >>> env = SequentialActions(gym.make("sodarace_gym:Sodarace-Flat-v0"))
     >>> observation, info = env.reset(seed=0)
+    >>> _ = env.action_space.seed(0)
     >>> terminated = False
     >>> while not terminated:
     ...     token = env.action_space.sample(mask=info["action_mask"])
