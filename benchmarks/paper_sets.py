@@ -294,11 +294,13 @@ def rows_of(
 
             fewest = min(int(min(score["designs"] for score in each.scores)) for each in seeds)
             sure = sum(each.support >= 95.0 for each in seeds)
+            seconds = [each.seconds for each in seeds]
+            spent = format_interval(seconds, 0) if any(seconds) else "–"
             ends = ", ".join(sorted({each.stopped for each in seeds if each.stopped not in ("", "updates")}))
             others.append(
                 [
                     name, share("valid"), share("copies"), share("near_copies"), share("novel", 1.0), share("plain", 1.0),
-                    f"{fewest}", f"{sure} of {len(seeds)}", format_interval([each.seconds for each in seeds], 0), ends or "–",
+                    f"{fewest}", f"{sure} of {len(seeds)}", spent, ends or "–",
                 ]
             )  # fmt: skip
     return distances, others
@@ -328,7 +330,7 @@ def page(found: Mapping[str, Mapping[str, list[Judged]]], sizes: Sizes) -> str:
         text += [f"## {', '.join(terrains)}", markdown_table(header, distances)]
         header = [
             "policy", "valid %", "copies %", "near copies %", "mean of the rest", "mean as simulated",
-            f"fewest walkers of {SAMPLES}", f"diagonal by {FACTOR}", "seconds", "ended early",
+            f"fewest walkers of {SAMPLES}", f"diagonal by {FACTOR}", "seconds of its gradient", "ended early",
         ]  # fmt: skip
         text.append(markdown_table(header, others))
     return "\n\n".join(text)
@@ -351,8 +353,8 @@ def draw(found: Mapping[str, Mapping[str, list[Judged]]], path: Path) -> None:
                 axis.bar(at, np.mean(values), 0.14, color=f"C{place}", label=generator if column == 0 else None)
                 axis.plot([at] * len(values), values, "k.", markersize=3)
             best = np.mean([each.best_of[column] for each in by_generator[FLAT]])
-            axis.plot([column - 0.45, column + 0.35], [best, best], "k--", linewidth=1.0)
-            axis.text(column + 0.36, best, f"best of {MANY:,}", fontsize=7, va="center")
+            label = f"best of {MANY:,} of stage 2" if column == 0 else None
+            axis.plot([column - 0.45, column + 0.35], [best, best], "k--", linewidth=1.2, label=label)
         axis.set_xticks(range(len(SETS[name])), SETS[name])
         axis.set_ylabel("mean least distance, walker units")
     axes[0][0].legend(frameon=False, fontsize=8)
