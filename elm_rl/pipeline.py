@@ -41,6 +41,8 @@ ROBUSTNESS = 2
 """Perturbed copies of each walker whose least distance counts in stage 3."""
 PPO_SAMPLES = 32
 """Programs for each terrain in an update of PPO: its gradient is noisier than that of ranks alone."""
+BEST_SIBLINGS = 32
+"""Siblings of each walker that are learnt: more were learnt less well (trial in benchmarks/results/README.md)."""
 TARGET_TEMPERATURE = 5.0
 """How open the supervised start is between the kinds of walkers of a terrain, walker units."""
 
@@ -299,6 +301,7 @@ def _stage3(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, An
                 language_model=out / "language_model",
                 out=out / "supervised",
                 siblings=out / "siblings",
+                siblings_each=BEST_SIBLINGS,
                 terrain_encoder="codes",
                 per_terrain=scale.per_terrain,
                 temperature=TARGET_TEMPERATURE,
