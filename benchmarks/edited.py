@@ -136,9 +136,9 @@ class Editor:
             program = kind[int(rng.integers(len(kind)))].program
             (before,) = _designs([program])
             children = self._children(program, rng)
-            own, *scored = self.evaluator.evaluate([program, *children], terrains[row], robustness=ROBUSTNESS)
+            own, *scored = self.evaluator.evaluate([program, *children.values()], terrains[row], robustness=ROBUSTNESS)
             if before is not None and own.score > SLOWEST:
-                changes += [change(before, after) for after in children.values()]
+                changes += [change(before, after) for after in children]
                 left += [min(each.score / own.score, 1.0) for each in scored]
         return RandomForestRegressor(300, min_samples_leaf=5, random_state=0).fit(changes, left)
 
@@ -154,17 +154,17 @@ class Editor:
         children = self._children(program, rng)
         if not children:
             return program
-        expected = self.regression.predict([change(before, after) for after in children.values()])
-        return list(children)[int(expected.argmax())]
+        expected = self.regression.predict([change(before, after) for after in children])
+        return list(children.values())[int(expected.argmax())]
 
-    def _children(self, program: str, rng: np.random.Generator) -> dict[str, WalkerDesign]:
-        """Children with a new body, all different."""
+    def _children(self, program: str, rng: np.random.Generator) -> dict[WalkerDesign, str]:
+        """Children with a new body, by their walker."""
         made = [child.program for child in self._operator.mutate(parents_of([program] * TRIES), rng)]
         texts = list(dict.fromkeys(text for text in made if text is not None))
-        found: dict[str, WalkerDesign] = {}
+        found: dict[WalkerDesign, str] = {}
         for text, design in zip(texts, _designs(texts), strict=True):
-            if design is not None and design not in found.values() and self._is_new(text, design):
-                found[text] = design
+            if design is not None and design not in found and self._is_new(text, design):
+                found[design] = text
         return found
 
     def _is_new(self, program: str, design: WalkerDesign) -> bool:

@@ -50,7 +50,7 @@ KINDS = 4
 """Walkers of each terrain that get siblings."""
 SIBLINGS = 400
 BEST_SIBLINGS = 32
-"""Of each walker that the supervised start learns: more were learnt less well, and fewer would leave little variety."""
+"""Of each walker that the supervised start learns; more were learnt less well."""
 TARGET_TEMPERATURE = 5.0
 LEAST_DESIGNS = 0.3
 """Share of different walkers below which a policy counts as collapsed: somewhat above the 16 of 64 that are asked for."""
