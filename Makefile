@@ -62,7 +62,7 @@ format: $(STAMP_TEST) ## Repair formatting, import order and what else ruff can 
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-benchmarks: $(STAMP_ELM) ## Run the benchmarks that need no finished run; each prints its table
+benchmarks: $(STAMP_ELM) ## Run five short benchmarks; each prints its table
 	@echo "==> Measuring evaluations per second"
 	$(PY) -m benchmarks.throughput
 	@echo "==> Comparing generators of walkers on the paper's terrains, at equal evaluations"

@@ -310,12 +310,12 @@ def page(found: Mapping[str, Mapping[str, list[Judged]]], sizes: Sizes) -> str:
     """Tables and remarks."""
     text = [
         f"Evolution: {sizes.iterations * 256:,} children on Flat, {sizes.terrain_iterations * 256:,} on the three terrains "
-        f"together, by GP. Distances are the least of a walker and {ROBUSTNESS} perturbed copies, walker units, what is no "
-        f"walker counting 0; {SAMPLES} fresh samples a terrain at temperature 1; intervals over the seeds. Best: of {MANY:,} "
-        f"for corpus and stage 2, of 8 for policies. Reached: in how many seeds the *mean* is at least the best of {MANY:,} "
+        "together, by GP with four tries a child. Distances are the least of a walker and "
+        f"{ROBUSTNESS} perturbed copies, walker units, what is no walker counting 0; {SAMPLES} fresh samples a terrain at temperature 1; "
+        f"intervals over the seeds. Best: of {MANY:,} for corpus and stage 2, of 8 for policies. Reached: in how many seeds the *mean* is at least the best of {MANY:,} "
         "samples of the paper's stage 2, which learnt Flat's history, on every terrain; then of that which learnt "
-        "both histories. The gradients start from the supervised policy and see as many programs, "
-        f"{sizes.updates} updates."
+        "both histories. The gradients start from the supervised policy and take at most "
+        f"{sizes.updates} updates, each of as many programs."
     ]
     for name, by_generator in found.items():
         terrains = SETS[name]

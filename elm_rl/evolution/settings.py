@@ -25,7 +25,8 @@ MAY_CHANGE = (
 
 DEFAULT_OPERATORS = ("gp,tries=4", "builtin,share=0.05")
 """What mutates where nothing else is said; builtin makes four tries by itself. A child of it brings about as much as one of
-gp and takes several times as long: a bandit would have it make half of the children."""
+gp and takes several times as long: a bandit would have it make more than 40% of the
+children."""
 
 
 @dataclass(frozen=True, kw_only=True)

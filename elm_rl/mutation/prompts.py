@@ -22,6 +22,7 @@ from elm_rl.mutation.operator import CUT, NOT_APPLIED, Parent
 from elm_rl.mutation.patch import MIDDLE_MARK, REPLACE_MARK, SEARCH_MARK, PatchError
 from sodarace_gym.physics.constants import DRIVE_RATE, DURATION
 from sodarace_gym.programs.sandbox import MAX_SOURCE_BYTES
+from sodarace_gym.programs.worker_pool import PROGRAM_CPU_SECONDS
 from sodarace_gym.terrains.families import FAMILIES
 from sodarace_gym.terrains.paper import PAPER_FAMILIES
 from sodarace_gym.walkers.walker import (
@@ -57,7 +58,7 @@ by the amplitude, as a sine that begins at the phase, in radians. All muscles sw
 - query_cppn(wc, columns, rows, spacing, connect, amplitude, phase) makes a grid of joints. The three functions get the grid \
 coordinates (x1, y1, x2, y2) of two joints: whether a muscle joins them, its amplitude, its phase.
 - Functions, loops, lists, dictionaries, math and a small np. There are no files, no input and no other modules, and a \
-program may take a fifth of a second.
+program may take {PROGRAM_CPU_SECONDS:g} seconds.
 
 Limits: {MAX_JOINTS} joints, {MAX_MUSCLES} muscles, {MAX_MUSCLES_PER_JOINT} muscles at a joint, {MAX_WIDTH:g} units of width \
 and {MAX_HEIGHT:g} of height. Joints closer than {MIN_JOINT_DISTANCE:g} are merged, an amplitude above {MAX_AMPLITUDE_RATIO:g} \

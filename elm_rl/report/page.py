@@ -279,6 +279,12 @@ def _stage3(stage: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
 
 _TRAINED = {"rank_gradient": "rank_gradient", "stage3": "finetuned"}
 """The generators that learnt from their own attempts, and what the summary calls their training."""
+_ENDS = {
+    "collapsed": ("It ended early: too few of its samples were different walkers.",),
+    "diverged": ("It ended early: its loss was no longer finite.",),
+    "patience": ("It ended early: several looks in a row had found nothing better.",),
+}
+"""What to say of a training that ended before its last update."""
 
 
 def _kept(name: str, training: Mapping[str, Any]) -> str:
@@ -289,11 +295,13 @@ def _kept(name: str, training: Mapping[str, Any]) -> str:
         return ""
     if update == "0":
         mean = figure(start, "mean", ".1f")
-        return f"{name}: none of {updates} updates was better than its start ({mean} units), which was kept."
-    return (
-        f"{name}: of {updates} updates number {update} was the best ({figure(kept, 'mean', '.1f')} units; its start "
-        f"{figure(start, 'mean', '.1f')})."
-    )
+        best = f"{name}: none of {updates} updates was better than its start ({mean} units), which was kept."
+    else:
+        best = (
+            f"{name}: of {updates} updates number {update} was the best ({figure(kept, 'mean', '.1f')} units; its start "
+            f"{figure(start, 'mean', '.1f')})."
+        )
+    return " ".join([best, *_ENDS.get(str(training.get("stopped")), ())])
 
 
 _SAMPLE_FORMS = {

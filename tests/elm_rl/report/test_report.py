@@ -132,11 +132,20 @@ def test_what_is_missing_is_said_in_words(full: dict[str, Any], way: Keys, words
 def test_it_says_which_policy_was_kept(full: dict[str, Any]) -> None:
     training = {
         "rank_gradient": {"updates": 10, "start": {"update": 0, "mean": 64.9}, "kept": {"update": 8, "mean": 71.5}},
-        "finetuned": {"updates": 5, "start": {"update": 0, "mean": 71.5}, "kept": {"update": 0, "mean": 71.5}},
+        "finetuned": {
+            "updates": 5,
+            "stopped": "collapsed",
+            "start": {"update": 0, "mean": 71.5},
+            "kept": {"update": 0, "mean": 71.5},
+        },
     }
     page = write_page(full | {"stage3": full["stage3"] | {"training": training}}, {})
     assert "rank policy gradient: of 10 updates number 8 was the best (71.5 units; its start 64.9)." in page
-    assert "stage 3 (PPO): none of 5 updates was better than its start (71.5 units), which was kept." in page
+    assert (
+        "stage 3 (PPO): none of 5 updates was better than its start (71.5 units), which was kept. It ended early: too few "
+        "of its samples were different walkers."
+    ) in page
+    assert page.count("ended early") == 1
 
 
 def test_terrains_are_known_without_their_list(full: dict[str, Any]) -> None:
