@@ -32,7 +32,7 @@ from elm_rl.inventor.siblings import SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_blind, sample_conditioned
 from elm_rl.judging.terrain_matrix import diagonal_support
-from elm_rl.judging.terrain_scores import TerrainScore, score_programs
+from elm_rl.judging.terrain_scores import Rest, TerrainScore, score_programs
 from elm_rl.models.language_model import load_language_model, load_policy
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, write_json
@@ -156,12 +156,12 @@ def prepare(out: Path, terrains: Sequence[str], variant: Variant, seed: int, siz
     return folder
 
 
-def train(folder: Path, name: str, sizes: Sizes, seed: int, n_jobs: int) -> Path:
-    """A policy gradient from the supervised start; returns its folder."""
+def train(folder: Path, terrains: Sequence[str], name: str, sizes: Sizes, seed: int, n_jobs: int) -> Path:
+    """A policy gradient from the supervised start, on the terrains of the set; returns its folder."""
     out = folder / name
     shared: dict[str, Any] = {
         "start": folder / "supervised", "out": out, "updates": sizes.updates, "samples": SAMPLES // 4, "patience": 0,
-        "least_designs": LEAST_DESIGNS, "robustness": ROBUSTNESS, "seed": seed, "n_jobs": n_jobs,
+        "only": tuple(terrains), "least_designs": LEAST_DESIGNS, "robustness": ROBUSTNESS, "seed": seed, "n_jobs": n_jobs,
     }  # fmt: skip
     runs: dict[str, Callable[[], Any]] = {
         "rank_gradient": lambda: run_rank_gradient(RankGradientConfig(**shared)),
@@ -249,7 +249,7 @@ def measure(
 
             def corpus(folder: Path = folder, many: int = many, known: Any = known) -> Judged:
                 programs = list(load_corpus(folder / "corpus")[TRAIN]["program"])
-                drawn = np.random.default_rng([seed, 7]).choice(len(programs), size=many)
+                drawn = np.random.default_rng([seed, 7]).choice(len(programs), size=many, replace=len(programs) < many)
                 return judge_blind([programs[i] for i in drawn], terrains, evaluator, known)
 
             def stage2(folder: Path = folder, many: int = many, known: Any = known) -> Judged:
@@ -264,7 +264,7 @@ def measure(
             found[f"{BOTH}{suffix}"] = judged(folder / "stage2.judged.json", stage2)
             policies = {"supervised": folder / "supervised"}
             for name in GRADIENTS if main else GRADIENTS[:1]:
-                policies[name] = train(folder, name, sizes, seed, n_jobs)
+                policies[name] = train(folder, terrains, name, sizes, seed, n_jobs)
             for name, place in policies.items():
                 found[f"{name}{suffix}"] = judged(
                     place / "judged.json",
@@ -292,6 +292,7 @@ def rows_of(
             def share(key: str, factor: float = 100.0, seeds: Sequence[Judged] = seeds) -> str:
                 return format_interval([factor * np.nanmean([s[key] for s in each.scores]) for each in seeds], 0)
 
+            rest = [Rest.of(TerrainScore(**score) for score in each.scores).mean for each in seeds]  # type: ignore[arg-type]
             fewest = min(int(min(score["designs"] for score in each.scores)) for each in seeds)
             sure = sum(each.support >= 95.0 for each in seeds)
             seconds = [each.seconds for each in seeds]
@@ -299,8 +300,8 @@ def rows_of(
             ends = ", ".join(sorted({each.stopped for each in seeds if each.stopped not in ("", "updates")}))
             others.append(
                 [
-                    name, share("valid"), share("copies"), share("near_copies"), share("novel", 1.0), share("plain", 1.0),
-                    f"{fewest}", f"{sure} of {len(seeds)}", spent, ends or "–",
+                    name, share("valid"), share("copies"), share("near_copies"), format_interval(rest, 0),
+                    share("plain", 1.0), f"{fewest}", f"{sure} of {len(seeds)}", spent, ends or "–",
                 ]
             )  # fmt: skip
     return distances, others
@@ -311,11 +312,11 @@ def page(found: Mapping[str, Mapping[str, list[Judged]]], sizes: Sizes) -> str:
     text = [
         f"Evolution: {sizes.iterations * 256:,} children on Flat, {sizes.terrain_iterations * 256:,} on the three terrains "
         "together, by GP with four tries a child. Distances are the least of a walker and "
-        f"{ROBUSTNESS} perturbed copies, walker units, what is no walker counting 0; {SAMPLES} fresh samples a terrain at temperature 1; "
-        f"intervals over the seeds. Best: of {MANY:,} for corpus and stage 2, of 8 for policies. Reached: in how many seeds the *mean* is at least the best of {MANY:,} "
-        "samples of the paper's stage 2, which learnt Flat's history, on every terrain; then of that which learnt "
-        "both histories. The gradients start from the supervised policy and take at most "
-        f"{sizes.updates} updates, each of as many programs."
+        f"{ROBUSTNESS} perturbed copies, walker units, what is no walker counting 0; {SAMPLES} fresh samples a terrain at "
+        f"temperature 1; intervals over the seeds. Best: of {MANY:,} for corpus and stage 2, of 8 for policies. Reached: in "
+        f"how many seeds the *mean* is at least the best of {MANY:,} samples of the paper's stage 2, which learnt Flat's "
+        "history, on every terrain; then of that which learnt both histories. The gradients start from the supervised policy "
+        f"and take at most {sizes.updates} updates, each of as many programs."
     ]
     for name, by_generator in found.items():
         terrains = SETS[name]

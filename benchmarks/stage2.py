@@ -156,7 +156,7 @@ def measure(
     out: Path, corpus: Path, unseen: Path, model: str, seconds: float, seed: int, sizes: Sizes, n_jobs: int
 ) -> dict[str, Any]:
     """All figures of a model and a seed, kept in a file once they are there."""
-    folder = out / f"{Path(model).name}-{seed}"
+    folder = out / f"{model.replace('/', '_')}-{seconds:g}s{'-small' if sizes != Sizes() else ''}" / str(seed)
     file = folder / "figures.json"
     if file.exists():
         found: dict[str, Any] = read_json(file)

@@ -45,7 +45,7 @@ from elm_rl.inventor.siblings import SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of
 from elm_rl.judging.selection_baselines import best_single, greedy_portfolio, nearest_terrain, regressor_choice
-from elm_rl.judging.terrain_scores import Known, paired_difference
+from elm_rl.judging.terrain_scores import Known, Rest, paired_difference
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.runs.run_directory import SUMMARY_FILE
 from sodarace_gym.evaluation import Evaluator
@@ -198,15 +198,16 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             if name != base:
                 cells = [_difference(one[place], rival[place]) for place in places.values()]
                 paired.append([name, base, *cells])
-        swapped = np.mean([row.swapped for row in seeds], axis=0)
+        swapped = np.array([row.swapped for row in seeds])
         worth = [
-            f"{100 * (swapped[place] > 0).mean():.0f}% ({swapped[place].mean():+.1f})" for place in places.values()
+            f"{100 * (swapped[:, place] > 0).mean():.0f}% ({swapped[:, place].mean():+.1f})"
+            for place in places.values()
         ]
         scores = [score for row in seeds for score in row.scores]
         share = [100 * float(np.mean([getattr(s, f) for s in scores])) for f in ("valid", "copies", "near_copies")]
-        new = [(s.novel, 100 * s.novel_valid) for s in scores if not np.isnan(s.novel)]
-        rest = [f"{mean:.1f}" for mean in np.mean(new, axis=0)] if new else ["none", "none"]
-        novel.append([name, *worth, *(f"{x:.0f}" for x in share), *rest])
+        new = Rest.of(scores)
+        rest = [f"{new.mean:.1f}", f"{100 * new.valid:.1f}"] if new.samples else ["", ""]
+        novel.append([name, *worth, *(f"{x:.0f}" for x in share), f"{new.samples:,}", *rest])
     header = list(places)
     return "\n\n".join(
         [
@@ -221,8 +222,9 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
             "Paired by terrain: mean difference and 95% interval over the terrains.",
             markdown_table(["generator", "less", *header], paired),
             "Swap test: on how many terrains the samples asked for it, or the first choice, do better there than those for "
-            "another one, and by how much; a tie is not better. Then shares of all samples, and the mean and validity of those "
-            "that are neither copies of known walkers nor of known programs with other numbers. Edited: each sample at the "
+            "another one, and by how much (of each seed by itself); a tie is not better. Then "
+            "shares of all samples, and number, mean and validity of those that are neither copies of known walkers nor of "
+            "known programs with other numbers. Edited: each sample at the "
             f"chosen temperature has become one of {TRIES} children by genetic programming, whose body (which joints are tied "
             "by which kind of muscle) no known walker has, and of which a regression that learnt on train terrains expects "
             "most; nothing was rolled out to choose it.",
@@ -233,6 +235,7 @@ def page(rows: Mapping[str, list[Row]], groups: Mapping[str, list[str]], sizes: 
                     "valid %",
                     "copies %",
                     "near copies %",
+                    "the rest, samples",
                     "mean of the rest",
                     "valid % of the rest",
                 ],

@@ -26,7 +26,7 @@ from elm_rl.evolution import EvolveConfig, run_evolve
 from elm_rl.inventor.siblings import SIBLINGS_FILE, SiblingsConfig, run_siblings
 from elm_rl.inventor.supervised import SupervisedConfig, run_supervised
 from elm_rl.judging.comparison import known_of, sample_conditioned
-from elm_rl.judging.terrain_scores import Known, paired_difference
+from elm_rl.judging.terrain_scores import Known, Rest, paired_difference
 from elm_rl.models.language_model import load_policy
 from elm_rl.models.pretraining import PretrainConfig, run_pretrain
 from elm_rl.runs.run_directory import CONFIG_FILE, read_json, write_json
@@ -186,9 +186,16 @@ def further_run(study: Study, variant: Variant, out: Path) -> Path:
     return out
 
 
-def measured(
-    study: Study, name: str, variant: Variant, seed: int, evaluator: Evaluator, known: Known
-) -> dict[str, Any]:
+def known_to(study: Study, variant: Variant) -> Known:
+    """The walkers of the study and, where a variant has others, of its own table."""
+    first, second = (
+        known_of(study.folder / "corpus", load_cross_table(cross_table(study, each)), siblings(study, each))
+        for each in (BASE, variant)
+    )
+    return Known(first.designs | second.designs, first.masked | second.masked)
+
+
+def measured(study: Study, name: str, variant: Variant, seed: int, evaluator: Evaluator) -> dict[str, Any]:
     """What a variant and a seed came to, kept in a file once it is there."""
     folder = study.out / name.replace(" ", "_").replace(",", "") / str(seed)
     file = folder / "judged.json"
@@ -209,13 +216,14 @@ def measured(
     policy, tokenizer = load_policy(folder / "policy")
     texts = [text for group in test_terrains().values() for text in group]
     written = sample_conditioned(policy, tokenizer, texts, SAMPLES, LONGEST, seed=1000 + seed)
-    row = row_of(written, evaluator, known, sampled=True)
+    row = row_of(written, evaluator, known_to(study, variant), sampled=True)
     found = {
         "parameters": sum(parameter.numel() for parameter in policy.parameters()),
         "one": row.one.tolist(),
         "best": row.best.tolist(),
         "swapped": row.swapped.tolist(),
-        **{name: float(np.nanmean([getattr(s, name) for s in row.scores])) for name in ("valid", "copies", "novel")},
+        **{name: float(np.mean([getattr(s, name) for s in row.scores])) for name in ("valid", "copies")},
+        "novel": Rest.of(row.scores).mean,
     }
     write_json(file, found)
     return found
@@ -276,13 +284,11 @@ def main() -> None:
     variants = {name: VARIANTS[name] for name in given.variants}
     if given.start is not None:
         variants[Path(given.start).name] = replace(BASE, start=given.start)
-    table = load_cross_table(given.study / "cross_table")
-    known = known_of(given.study / "corpus", table, given.study / "siblings")
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     with Evaluator(n_jobs=given.n_jobs) as evaluator:
         for seed in range(given.seeds):
             for name, variant in variants.items():
-                found[name].append(measured(study, name, variant, seed, evaluator, known))
+                found[name].append(measured(study, name, variant, seed, evaluator))
     publish("zero_shot_variants", "What does a policy for unseen terrains need?", page(found, study), given.write)
 
 

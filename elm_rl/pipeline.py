@@ -18,7 +18,7 @@ import numpy as np
 from elm_rl.corpus.corpus import TRAIN, CorpusConfig, load_corpus, run_corpus
 from elm_rl.corpus.cross_table import CrossTableConfig, run_cross_table
 from elm_rl.errors import ConfigError
-from elm_rl.evolution.seeds import SEED_NAMES
+from elm_rl.evolution.seeds import SEED_NAMES, seed_name
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import round_folder, run_evolve
 from elm_rl.inventor.ppo import FinetuneConfig, run_finetune
@@ -36,7 +36,9 @@ from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, versions, write_json
 from elm_rl.runs.run_lock import opened_run
 from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.terrains.texts import terrain_from_text
 
+TIMING_FILE = "timing.json"
 ROBUSTNESS = 2
 """Perturbed copies of each walker whose least distance counts in stage 3."""
 PPO_SAMPLES = 32
@@ -110,7 +112,8 @@ class PipelineConfig:
     seeds: tuple[str, ...] = SEED_NAMES
     """Seed programs of evolution; each has an archive of its own."""
     exclude_archives: tuple[str, ...] = ()
-    """Archives left out of the corpus."""
+    """Archives of the evolution on Flat left out of the corpus, by the names of their seeds. That on the terrains mixes the
+    descendants of all seeds and is kept."""
     terrains: tuple[str, ...] = DEFAULT_TERRAINS
     """Terrains that stage 3 learns."""
     n_jobs: int = -1
@@ -124,6 +127,22 @@ class PipelineConfig:
         take_paths(self)
         if self.preset not in PRESETS:
             raise ConfigError(f"There is no preset {self.preset!r}; the presets are {', '.join(PRESETS)}.")
+        # Here, and not hours later when the stage that needs them is reached.
+        if self.seed < 0 or self.n_jobs == 0 or self.n_jobs < -1:
+            raise ConfigError(
+                f"seed is {self.seed} and n_jobs {self.n_jobs}; expected 0 or more, and -1 (one thread a core) or 1 or more."
+            )
+        try:
+            grounds = {terrain_from_text(text).key for text in self.terrains}
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        if len(grounds) < max(len(self.terrains), 1):
+            raise ConfigError(
+                f"terrains are {', '.join(self.terrains) or 'none'}; expected one or more, all different."
+            )
+        names = [seed_name(text) for text in self.seeds]
+        if unknown := [name for name in self.exclude_archives if name not in names]:
+            raise ConfigError(f"There is no archive {unknown[0]!r} to exclude; the archives are {', '.join(names)}.")
 
 
 def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
@@ -141,7 +160,7 @@ def run_pipeline(config: PipelineConfig) -> dict[str, Any]:
 
 
 def _run_stages(config: PipelineConfig, scale: Scale) -> dict[str, Any]:
-    clock = _Clock(config.progress)
+    clock = _Clock(config.out / TIMING_FILE, config.progress)
     stage1 = _stage1(config, scale, clock)
     stage1["on_the_terrains"] = _terrain_evolution(config, scale, clock)
     stage2 = _stage2(config, scale, clock)
@@ -163,19 +182,22 @@ def _run_stages(config: PipelineConfig, scale: Scale) -> dict[str, Any]:
 
 
 class _Clock:
-    """Announces the parts of a run and takes their times."""
+    """Announces the parts of a run and takes their times, to which those of a resumed run are added."""
 
-    def __init__(self, talk: bool) -> None:
-        self.talk = talk
-        self.seconds: dict[str, float] = {}
+    def __init__(self, file: Path, talk: bool) -> None:
+        self.file, self.talk = file, talk
+        self.seconds: dict[str, float] = read_json(file) if file.exists() else {}
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
         if self.talk:
             print(f"==> {part}", flush=True)
         begun = time.monotonic()
-        yield
-        self.seconds[part] = round(time.monotonic() - begun, 1)
+        try:
+            yield
+        finally:
+            self.seconds[part] = round(self.seconds.get(part, 0.0) + time.monotonic() - begun, 1)
+            write_json(self.file, self.seconds)
 
 
 def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:

@@ -46,10 +46,12 @@ class CorpusConfig:
     held_out_percent: float = 5.0
     """Share of the programs to hold out, by lineage."""
     held_out_terrains: tuple[str, ...] = ()
-    """Terrains of the runs whose programs are all held out, beside that share of the others."""
+    """Terrains whose programs are all held out, beside that share of the others. A program that was admitted on another
+    terrain before, as elites of Flat are that a run on several terrains starts from, counts as one of that terrain."""
     exclude_archives: tuple[str, ...] = ()
     """Archives to leave out, by their names or those of their seeds, also when the best of a niche is sought. The paper left
-    out Radial, whose walkers exploit chaos and transfer badly."""
+    out Radial, whose walkers exploit chaos and transfer badly. Where all seeds share an archive (maps "terrain") that is left
+    out as a whole or not at all."""
     seed: int = 0
     """Decides which lineages are held out."""
 

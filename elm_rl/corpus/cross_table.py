@@ -8,6 +8,7 @@ one that is asked for more walkers or terrains is extended.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,12 @@ class CrossTable:
         """The mean over the copies alone, (terrains, walkers): an unbiased estimate of what a walker of this kind walks."""
         found: NDArray[np.float32] = self.distances[:, :, 1:].mean(axis=2)
         return found
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that tell tables apart: by programs, terrains and distances."""
+        texts = "\0".join([*(walker.program for walker in self.walkers), *self.terrains])
+        content = texts.encode("utf-8", "surrogatepass") + b"\0" + self.distances.tobytes()
+        return blake2b(content, digest_size=8).hexdigest()
 
 
 def run_cross_table(config: CrossTableConfig) -> CrossTable:

@@ -56,7 +56,8 @@ class InventConfig:
     """Copies of each walker, with joints off by thousandths, that are rolled out too; the least distance ranks."""
     check_copies: int = 4
     """Further copies of the best few, which are rolled out at the end: the walker that is best of many with few copies owes
-    that to luck in part, and the least of all of its copies ranks and is shown. 0 for none."""
+    that to luck in part, and the least of all of its copies ranks and is shown. 0 for none; without robustness there are
+    none either."""
     known: tuple[Path, ...] = ()
     """Folders of cross tables and corpora: walkers that these hold are not given back, but may be the parents of others."""
     out: Path | None = None

@@ -26,6 +26,7 @@ from elm_rl.models.tokenizer import decode_program
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.processes import done_once
 from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.terrains.texts import terrain_from_text
 
 # A run directory may move, and neither of the others changes what is learnt.
 _NOT_COMPARED = ("start", "out", "known", "n_jobs", "progress")
@@ -45,6 +46,9 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
     """Updates, unless there is no better policy for long."""
     terrains: int = 8
     """Terrains of an update, drawn anew each time; a policy of codes is asked for all that it knows."""
+    only: tuple[str, ...] = ()
+    """Terrains, as in LeftWall or Hills,difficulty=0.5,seed=3, for which every update writes and by which the best policy is
+    chosen, instead of drawn ones or of all that a policy of codes knows."""
     samples: int = 16
     """Programs for each of them, which are ranked among each other."""
     longest: int = 256
@@ -87,10 +91,28 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
             )
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
+        try:
+            for text in self.only:
+                terrain_from_text(text)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        if len(set(self.only)) < len(self.only):
+            raise ConfigError(f"only names a terrain twice ({', '.join(self.only)}); expected each once.")
 
     def compared(self) -> dict[str, Any]:
         """The settings that decide what is learnt."""
         return {name: value for name, value in asdict(self).items() if name not in _NOT_COMPARED}
+
+    def fixed(self, policy: TerrainPolicy) -> list[str]:
+        """The terrains of all updates; none where they are drawn.
+
+        Raises:
+            ConfigError: The policy knows its terrains by codes, and has none for one of them.
+        """
+        known = policy.config.terrain_texts
+        if known and (unknown := [text for text in self.only if text not in known]):
+            raise ConfigError(f"The policy has no code for {unknown[0]}; it knows {', '.join(known)}.")
+        return list(self.only) or known
 
     def room(self, policy: TerrainPolicy) -> int:
         """Tokens at which a program of a policy is cut."""
@@ -131,7 +153,7 @@ class Attempts:
     def terrains(self, update: int) -> list[str]:
         """For each program of an update, the text that names its terrain; programs of one terrain stand together."""
         rng = np.random.default_rng([self.config.seed, update])
-        texts = self.policy.config.terrain_texts or draw_texts(self.config.distribution(), self.config.terrains, rng)
+        texts = self.config.fixed(self.policy) or draw_texts(self.config.distribution(), self.config.terrains, rng)
         return [text for text in texts for _ in range(self.config.samples)]
 
     def score(self, answers: Sequence[Sequence[int]], texts: Sequence[str]) -> NDArray[np.float64]:
@@ -195,6 +217,7 @@ def run_policy_stage(
 
     def work() -> PolicyResult:
         policy, tokenizer = load_policy(start)
+        config.fixed(policy)  # says what is wrong with them before anything is written
         steps = make(policy)
         with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
             watch = PolicyWatch(
@@ -203,6 +226,7 @@ def run_policy_stage(
                 evaluator,
                 config,
                 config.distribution("validation"),
+                fixed=config.fixed(policy),
                 longest=config.room(policy),
                 robustness=config.robustness,
                 temperature=temperature,

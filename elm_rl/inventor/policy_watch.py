@@ -7,6 +7,7 @@ walker and its perturbed copies counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,12 +32,13 @@ class WatchSettings:
     evaluate_every: int = 5
     """Updates between two looks."""
     evaluation_terrains: int = 24
-    """Terrains of the validation split that a policy is asked for; one of codes is asked for all that it knows."""
+    """Terrains of the validation split that a policy is asked for; one of codes is asked for all that it knows, and where
+    terrains are named (only) it is these."""
     evaluation_samples: int = 192
     """Programs of a look, spread over these terrains."""
     least_designs: float = 0.25
-    """Share of the samples of a terrain that must be different walkers, of a policy of codes on each of its terrains: below it,
-    a policy that had more has collapsed. It is not kept, and the training ends."""
+    """Share of the samples of a terrain that must be different walkers, on each of them where they are always the same: below
+    it, a policy that had more has collapsed. It is not kept, and the training ends."""
     patience: int = 4
     """Looks without a better policy before the training ends; 0 to go on regardless."""
 
@@ -59,8 +61,8 @@ class Standing:
         mean: Mean of the least distances, walker units; what is no walker counts 0.
         plain: Mean of the distances as simulated.
         valid: Share that made a walker.
-        designs: Share of different walkers among the samples of a terrain. Of a policy of codes, which has many samples of
-            each terrain, on the terrain that has the fewest.
+        designs: Share of different walkers among the samples of a terrain. Where the terrains are always the same, and
+            each has many samples, on the terrain that has the fewest.
     """
 
     update: int
@@ -78,7 +80,8 @@ class PolicyWatch:
         tokenizer: Its tokenizer.
         evaluator: Rolls out.
         settings: When to look, and what to keep.
-        drawn_from: What the terrains are drawn from, for a policy that takes any.
+        drawn_from: What the terrains are drawn from where none are fixed.
+        fixed: The terrains, by the texts that name them.
         longest: Tokens at which a program is cut.
         robustness: Perturbed copies of each walker.
         temperature: At which samples are drawn.
@@ -101,6 +104,7 @@ class PolicyWatch:
         settings: WatchSettings,
         drawn_from: TerrainDistribution,
         *,
+        fixed: Sequence[str] = (),
         longest: int,
         robustness: int,
         temperature: float = 1.0,
@@ -111,9 +115,9 @@ class PolicyWatch:
         self._sampling = {"max_new_tokens": longest, "temperature": temperature}
         self._robustness = robustness
         self._seed = seed
-        known = policy.config.terrain_texts
-        self._knows_all = bool(known)
-        self.texts = known or draw_texts(drawn_from, settings.evaluation_terrains, np.random.default_rng([seed, 4]))
+        self._fixed = bool(fixed)
+        drawn = () if fixed else draw_texts(drawn_from, settings.evaluation_terrains, np.random.default_rng([seed, 4]))
+        self.texts = list(fixed or drawn)
         self.start: Standing | None = None
         self.best: Standing | None = None
         self.last = Standing(0, 0.0, 0.0, 0.0, 0.0)
@@ -170,7 +174,7 @@ class PolicyWatch:
         by_terrain = {text: programs[row * each : (row + 1) * each] for row, text in enumerate(self.texts)}
         scores: dict[str, TerrainScore] = score_terrains(by_terrain, self._evaluator, _NOTHING, self._robustness)
         mean = mean_scores(scores)
-        designs = min(score.designs for score in scores.values()) if self._knows_all else mean["designs"]
+        designs = min(score.designs for score in scores.values()) if self._fixed else mean["designs"]
         return Standing(update, mean["mean"], mean["plain"], mean["valid"], designs / each)
 
 

@@ -120,6 +120,9 @@ def run_supervised(config: SupervisedConfig) -> SupervisedResult:
     settings = {name: value for name, value in asdict(config).items() if name not in _NOT_COMPARED}
     settings["language_model_weights"] = weights_digest(config.language_model)
     made = CrossTableConfig(**read_json(config.cross_table / TABLE_FILE)["config"])
+    settings["cross_table"] = table.digest()
+    if config.labelled:
+        settings["labelled_from"] = {"families": list(made.families), "most_difficult": made.most_difficult}
     texts = {number: [walker.program] for number, walker in enumerate(table.walkers)}
     settings["siblings"] = None
     if config.siblings is not None:

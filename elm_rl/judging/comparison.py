@@ -69,7 +69,10 @@ def _sample(
 
 
 def known_of(corpus: Path, table: CrossTable, siblings: Path | None = None) -> Known:
-    """What a model was shown that learnt from a corpus, a cross table and perhaps siblings of its walkers."""
+    """What a model may have been shown that learnt from a corpus, a cross table and perhaps siblings of its walkers.
+
+    All siblings count, also where only the best of them were learnt (`SupervisedConfig.siblings_each`).
+    """
     columns = load_corpus(corpus)[TRAIN]
     programs = [*columns["program"], *(walker.program for walker in table.walkers)]
     designs = [*columns["design"], *(walker.design for walker in table.walkers)]

@@ -30,8 +30,8 @@ from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_text, write_json
 from elm_rl.runs.run_lock import file_lock
 from sodarace_gym.evaluation import Evaluation, Evaluator
-from sodarace_gym.terrains.families import ALL_TERRAIN_NAMES
 from sodarace_gym.terrains.terrain import Terrain
+from sodarace_gym.terrains.texts import terrain_from_text
 
 
 class ProgramEvaluator(Protocol):
@@ -51,7 +51,8 @@ class SampleConfig:
     count: int = 3
     """Programs to write."""
     terrain: str | None = None
-    """Terrain to ask a terrain-conditioned model for, and to measure on; Flat for other models."""
+    """Terrain to ask a terrain-conditioned model for, as in Hills,difficulty=0.7,seed=3, or a JSON file of a terrain, and to
+    measure on; Flat for other models."""
     order: str | None = None
     """What the walker is to be like, as in height=12,width=8,mass=40,distance=100, for a model that was trained with --describe
     ahead."""
@@ -87,8 +88,11 @@ class SampleConfig:
             raise ConfigError(
                 f"temperature is {self.temperature} and top_p {self.top_p}; expected 0 or more, and above 0 up to 1."
             )
-        if self.terrain is not None and self.terrain not in ALL_TERRAIN_NAMES:
-            raise ConfigError(f"There is no terrain {self.terrain!r}; the terrains are {', '.join(ALL_TERRAIN_NAMES)}.")
+        if self.terrain is not None:
+            try:
+                terrain_from_text(self.terrain)
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
         if self.order is not None and self.complete is not None:
             raise ConfigError("order and complete both say how a program begins; leave out one.")
         if self.order is not None:
@@ -169,7 +173,7 @@ def _sample_and_write(
         terrain = config.terrain or "Flat"
         training = None if config.corpus is None else list(load_corpus(config.corpus)[TRAIN]["program"])
         with Evaluator(n_jobs=config.n_jobs, duration=config.duration) as evaluator:
-            figures = _compare_with_corpus(programs, training, evaluator, terrain, config.seed)
+            figures = _compare_with_corpus(programs, training, evaluator, terrain_from_text(terrain), config.seed)
         result |= figures
         shown = [_table(figures, terrain)]
     else:
@@ -209,7 +213,7 @@ def _compare_with_corpus(
     programs: Sequence[str],
     training: Sequence[str] | None,
     evaluator: ProgramEvaluator,
-    terrain: str,
+    terrain: Terrain | str,
     seed: int,
 ) -> dict[str, Any]:
     """Figures of the ``model`` programs and, with a training set, of as many programs of the ``corpus``."""

@@ -7,11 +7,11 @@ only recalls is a lookup table, and the mean of the rest says what it invents.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from elm_rl.corpus.lineages import mask_numbers
 from sodarace_gym.evaluation import Evaluation, Evaluator
@@ -149,11 +149,38 @@ def paired_difference(
     return float(differences.mean()), float(low), float(high)
 
 
+class Rest(NamedTuple):
+    """The programs of some terrains that are neither copies nor near copies, all taken together.
+
+    Attributes:
+        samples: How many they are.
+        mean: Mean of their least distances, walker units; NaN where there are none.
+        valid: Share that made a walker; NaN where there are none.
+    """
+
+    samples: int
+    mean: float
+    valid: float
+
+    @classmethod
+    def of(cls, scores: Iterable[TerrainScore]) -> Rest:
+        """The rest of the programs with these figures."""
+        every = [score for score in scores if not np.isnan(score.novel)]
+        counts = [round(score.samples * (1.0 - score.copies - score.near_copies)) for score in every]
+        if not sum(counts):
+            return cls(0, float("nan"), float("nan"))
+        mean, valid = (
+            float(np.average([getattr(score, name) for score in every], weights=counts))
+            for name in ("novel", "novel_valid")
+        )
+        return cls(sum(counts), mean, valid)
+
+
 def mean_scores(scores: Mapping[str, TerrainScore]) -> dict[str, float]:
-    """The mean over the terrains of each figure; those without novel programs are left out of the figures about these."""
-    table: NDArray[np.float64] = np.array([list(asdict(score).values()) for score in scores.values()], dtype=np.float64)
-    names = [field.name for field in fields(TerrainScore)]
-    return {
-        name: float(np.nanmean(column)) if np.isfinite(column).any() else float("nan")
-        for name, column in zip(names, table.T, strict=True)
+    """The mean over the terrains of each figure; of `novel` and `novel_valid` that over the programs which these are about."""
+    rest = Rest.of(scores.values())
+    means = {
+        field.name: float(np.mean([getattr(score, field.name) for score in scores.values()]))
+        for field in fields(TerrainScore)
     }
+    return means | {"novel": rest.mean, "novel_valid": rest.valid}

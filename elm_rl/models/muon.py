@@ -6,11 +6,12 @@ that see few examples, where AdamW spends long on the directions that are common
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 MATRIX_RATE = 7.0
 """Muon's learning rate, as a multiple of AdamW's."""
@@ -20,16 +21,17 @@ class MuonAndAdamW(torch.optim.Optimizer):
     """Muon for the matrices between a model's embeddings and its output, AdamW for embeddings, norms and biases.
 
     Args:
-        named: Parameters by name.
+        model: What is trained.
         lr: Learning rate of AdamW; that of Muon is :data:`MATRIX_RATE` times as high.
         weight_decay: Weight decay of the matrices.
     """
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float) -> None:
-        learnt = [(name, parameter) for name, parameter in named if parameter.requires_grad]
-        matrices = [p for name, p in learnt if p.ndim == 2 and not any(part in name for part in _TABLES)]
+    def __init__(self, model: PreTrainedModel, lr: float, weight_decay: float) -> None:
+        tables = {id(parameter) for part in _tables(model) for parameter in part.parameters()}
+        learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in learnt if parameter.ndim == 2 and id(parameter) not in tables]
         chosen = {id(parameter) for parameter in matrices}
-        rest = [parameter for _, parameter in learnt if id(parameter) not in chosen]
+        rest = [parameter for parameter in learnt if id(parameter) not in chosen]
         groups = [
             {"params": matrices, "lr": MATRIX_RATE * lr, "weight_decay": weight_decay},
             {"params": rest, "lr": lr, "weight_decay": 0.0},
@@ -65,4 +67,9 @@ class MuonAndAdamW(torch.optim.Optimizer):
         super().load_state_dict(state)
 
 
-_TABLES = ("embed", "lm_head")
+def _tables(model: PreTrainedModel) -> Iterator[nn.Module]:
+    """Embeddings, with what stands in front of a program, and the output."""
+    yield from (part for part in model.modules() if isinstance(part, nn.Embedding))
+    yield model.get_input_embeddings()
+    if (output := model.get_output_embeddings()) is not None:
+        yield output

@@ -271,9 +271,8 @@ class _CosineTrainer(Trainer):
         """The optimiser that the settings name."""
         if self._config.optimizer == "adamw":
             return super().create_optimizer(model)
-        named = (self.model if model is None else model).named_parameters()
         self.optimizer: torch.optim.Optimizer = MuonAndAdamW(
-            named, self._config.learning_rate, self._config.weight_decay
+            self.model if model is None else model, self._config.learning_rate, self._config.weight_decay
         )
         return self.optimizer
 

@@ -117,6 +117,8 @@ class Checkpoints(TrainerCallback):
         """Completes the checkpoint that the Trainer has just written, and removes the ones before it."""
         trainer, path = self._trainer, self.folder / f"checkpoint-{state.global_step}"
         assert trainer is not None
+        if float(state.epoch).is_integer():  # the next epoch's order is drawn next, after a kill too
+            self._order = torch.get_rng_state()
         self._saved_at = self._progress.seen
         torch.save(self._order, path / _ORDER_FILE.format(rank=args.process_index))
         trainer.accelerator.wait_for_everyone()

@@ -94,8 +94,9 @@ class TrainResult:
         epochs: Passes over the examples.
         tokens: Tokens seen, prompts included, padding not.
         seconds: Wall-clock time of training, with its evaluations and, after a kill, of all its parts together.
-        train_loss: Mean loss in nats per token over the last stretch of the run.
-        held_out_loss: Loss in nats per token on the held-out examples at the end; None without any.
+        train_loss: Loss in nats per token over the last stretch of the run: the mean over its steps of a step's own mean.
+        held_out_loss: Loss in nats per token on the held-out examples at the end: the mean over batches of a batch's own mean,
+            weighted by examples, so that short programs count for more than their tokens. None without any.
     """
 
     parameters: int

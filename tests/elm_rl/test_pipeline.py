@@ -7,7 +7,7 @@ import json
 import pytest
 
 from elm_rl import pipeline
-from elm_rl.errors import ElmError
+from elm_rl.errors import ConfigError, ElmError
 from elm_rl.models.language_model import load_language_model, load_policy
 from elm_rl.pipeline import PipelineConfig, Scale, run_pipeline
 from elm_rl.report import ReportConfig, run_report
@@ -76,6 +76,30 @@ def test_running_again_with_resume_changes_nothing(run):
     assert (out / "evolution" / "admitted.jsonl").read_bytes() == admitted
     for stage in ("stage1", "stage2", "stage3"):
         assert json.dumps(again[stage], default=str) == json.dumps(summary[stage], default=str)
+
+
+def test_times_of_a_resumed_run_are_added(run):
+    out, summary = run
+    seconds = json.loads((out / "timing.json").read_text())
+    parts = summary["timing"].keys() - {"report"}
+    assert all(seconds[part] >= summary["timing"][part] for part in parts)
+    assert sum(seconds[part] for part in parts) > 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"terrains": ("LeftWal",)}, "LeftWal"),
+        ({"terrains": ("Tunnel", "Tunnel")}, "all different"),
+        ({"terrains": ()}, "one or more"),
+        ({"exclude_archives": ("radial",)}, "no archive 'radial' to exclude; the archives are square"),
+        ({"seed": -1}, "seed is -1"),
+        ({"n_jobs": 0}, "n_jobs 0"),
+    ],
+)
+def test_settings_of_later_stages_are_checked_first(tmp_path, wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        config(tmp_path, **wrong)
 
 
 def test_a_used_folder_is_refused_without_resume(run):

@@ -218,8 +218,9 @@ def condition(
     book = TerrainBook()
     for terrain in terrains:
         book.number(terrain)
-    if len(book) != len(terrains) or (encoder == CODES and not terrains):
-        raise ConfigError(f"Expected one or more different terrains, but got {list(terrains)}.")
+    if encoder == CODES and (len(book) != len(terrains) or not terrains):
+        named = ", ".join(each if isinstance(each, str) else each.name for each in terrains)
+        raise ConfigError(f"Expected one or more different terrains, but got {named or 'none'}.")
     if prefix_length < 1:
         raise ConfigError(f"prefix_length is {prefix_length}, but a terrain needs at least 1 slot.")
     if kinds < 1:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,11 @@ class TerrainBook:
     is met later would mean different things to them.
 
     Args:
-        terrains: Those that are known from the beginning, by the texts that name them, numbered in this order.
+        terrains: Those that are known from the beginning with the texts that name them, numbered in this order.
         closed: Whether there will never be others, as for codes that are learnt one by one.
     """
 
-    def __init__(self, terrains: Mapping[str, Terrain] = MappingProxyType({}), *, closed: bool = False) -> None:
+    def __init__(self, terrains: Iterable[tuple[str, Terrain]] = (), *, closed: bool = False) -> None:
         self._terrains: list[Terrain] = []
         self._texts: list[str] = []
         self._numbers: dict[tuple[bytes, bytes], int] = {}
@@ -38,8 +37,10 @@ class TerrainBook:
         self._profiles: list[np.ndarray] = []
         self._images: dict[int, np.ndarray] = {}
         self._closed = False
-        for text, terrain in terrains.items():
-            self._asked[text] = self._add(text, terrain)
+        for text, terrain in terrains:
+            number = self._add(text, terrain)
+            if _means(text, terrain):
+                self._asked[text] = number
         self._closed = closed
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TerrainBook:
@@ -107,6 +108,14 @@ class TerrainBook:
         if number not in self._images:
             self._images[number] = (_solid(self._terrains[number]) - _solid_where_flat())[None]
         return self._images[number]
+
+
+def _means(text: str, terrain: Terrain) -> bool:
+    """Whether a text names this terrain; one that cannot be made here, of a file that lies elsewhere, is believed."""
+    try:
+        return terrain_from_text(text).key == terrain.key
+    except ValueError:
+        return True
 
 
 def _solid(terrain: Terrain) -> np.ndarray:

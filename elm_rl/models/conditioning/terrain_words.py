@@ -52,7 +52,7 @@ def teach_terrains(model: PreTrainedModel, config: TerrainPolicyConfig) -> Terra
     decoders scale what it says.
     """
     check_encoder(config.terrain_encoder)
-    known = {text: Terrain.from_dict(terrain) for text, terrain in config.terrains}
+    known = [(text, Terrain.from_dict(terrain)) for text, terrain in config.terrains]
     book = TerrainBook(known, closed=config.terrain_encoder == CODES)
     words = model.get_input_embeddings()
     kind = type(words)

@@ -33,9 +33,9 @@ def walker(joint: int, amplitude: float, mirrored: bool = False) -> str:
 PROGRAMS = [walker(j, a, m) for j in (2, 3, 4) for a in (0.3, 0.6, 0.9) for m in (False, True)]
 
 
-def make_crawlers(folder: Path) -> None:
+def make_crawlers(folder: Path, terrains: tuple[str, ...] = TERRAINS) -> None:
     """Writes a table of 18 crawlers on two terrains, and a language model of them."""
-    (folder / "evolution").mkdir()
+    (folder / "evolution").mkdir(parents=True)
     record = {
         "archive": "square", "iteration": 1, "parent": 0, "operator": "gp", "message": "", "diff": None, "height": 3.0,
         "width": 4.0, "mass": 9.0, "root": 0,
@@ -45,7 +45,7 @@ def make_crawlers(folder: Path) -> None:
     (folder / "evolution" / "admitted.jsonl").write_text(text, encoding="utf-8")
     run_cross_table(
         CrossTableConfig(
-            evolution=(folder / "evolution",), out=folder / "table", terrains=TERRAINS, draws=0, robustness=1,
+            evolution=(folder / "evolution",), out=folder / "table", terrains=terrains, draws=0, robustness=1,
             duration=3.0, n_jobs=1, progress=False,
         )
     )  # fmt: skip

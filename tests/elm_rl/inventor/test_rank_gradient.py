@@ -21,8 +21,9 @@ from elm_rl.inventor.policy_update import PolicyUpdate, UpdateSettings, WrittenP
 from elm_rl.inventor.policy_watch import PolicyWatch, WatchSettings
 from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
 from elm_rl.inventor.rank_reward import RankReward, rank_advantages
-from elm_rl.models.language_model import load_policy, make_model
-from elm_rl.models.tokenizer import train_tokenizer
+from elm_rl.models.conditioning import condition
+from elm_rl.models.language_model import load_language_model, load_policy, make_model, save_language_model
+from elm_rl.models.tokenizer import train_tokenizer, unsampleable_ids
 from sodarace_gym.evaluation import Evaluator
 from tests.elm_rl.inventor.crawlers import PROGRAMS, make_start
 
@@ -58,6 +59,24 @@ def test_a_policy_gets_better_and_the_best_one_is_kept(start: Path, tmp_path: Pa
     assert not (tmp_path / "checkpoint.pt").exists()
     policy, _ = load_policy(tmp_path, ["LeftWall", "RightWall"])
     assert policy.prompt_ids("RightWall")
+
+
+def test_terrains_that_are_named_are_the_only_ones(start: Path, tmp_path: Path) -> None:
+    result = run_rank_gradient(config_of(start, tmp_path, updates=2, only=("RightWall",)))
+    assert result.evaluations == 2 * 12 + 2 * 48
+    language_model, tokenizer = load_language_model(start.parent / "language_model")
+    looking = condition(language_model, encoder="profile", unsampleable=unsampleable_ids(tokenizer))
+    save_language_model(looking, tokenizer, tmp_path / "looking")
+    out = tmp_path / "out"
+    changes = {"terrains": 3, "only": ("RightWall", "Flat"), "updates": 1, "evaluate_every": 1}
+    result = run_rank_gradient(config_of(tmp_path / "looking", out, **changes))
+    assert result.evaluations == 2 * 12 + 2 * 48
+    policy, _ = load_policy(tmp_path / "looking")
+    assert config_of(tmp_path, out, **changes).fixed(policy) == ["RightWall", "Flat"]
+    assert config_of(tmp_path, out).fixed(policy) == []
+    with pytest.raises(ConfigError, match="no code for Tunnel; it knows LeftWall, RightWall"):
+        run_rank_gradient(config_of(start, tmp_path / "none", only=("Tunnel",)))
+    assert not any((tmp_path / "none").glob("*.json*"))
 
 
 def test_what_was_shown_earns_less(start: Path, tmp_path: Path) -> None:
@@ -149,7 +168,14 @@ def test_different_walkers_are_counted_on_the_terrain_that_has_the_fewest(
     settings = WatchSettings(evaluation_samples=8)
     with Evaluator(n_jobs=1, duration=1.0) as evaluator:
         watch = PolicyWatch(
-            policy, tokenizer, evaluator, settings, DrawnTerrains().distribution("train"), longest=60, robustness=0
+            policy,
+            tokenizer,
+            evaluator,
+            settings,
+            DrawnTerrains().distribution("train"),
+            fixed=["LeftWall", "RightWall"],
+            longest=60,
+            robustness=0,
         )
         assert len(watch.texts) == 2
         watch.look(0)
@@ -175,6 +201,8 @@ def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(start: Path
         ({"kl": -1.0}, "kl is -1.0"),
         ({"least_designs": 2.0}, "least_designs is 2.0"),
         ({"families": ("Hillz",)}, "Hillz"),
+        ({"only": ("Hillz",)}, "Hillz"),
+        ({"only": ("Flat", "Flat")}, "names a terrain twice"),
     ],
 )
 def test_mistakes_are_explained(tmp_path: Path, setting: dict[str, Any], message: str) -> None:

@@ -143,6 +143,10 @@ def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(crawlers: P
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == modified
     with pytest.raises(ElmError, match="score = 'least', not 'plain'"):
         run_supervised(config_of(crawlers, tmp_path, max_steps=2, score="plain"))
+    other = tmp_path / "other"
+    make_crawlers(other, TERRAINS[:1])
+    with pytest.raises(ElmError, match="cross_table = "):
+        run_supervised(config_of(crawlers, tmp_path, max_steps=2, cross_table=other / "table"))
 
 
 def test_mistakes_are_explained(crawlers: Path, tmp_path: Path) -> None:

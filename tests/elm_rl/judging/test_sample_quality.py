@@ -196,6 +196,10 @@ def test_a_conditioned_model_writes_for_the_terrain_it_is_asked_for(
         run_sample(SampleConfig(model=str(tmp_path)))
     with pytest.raises(ConfigError, match="Bumpy"):
         run_sample(SampleConfig(model=str(tmp_path), terrain="Bumpy"))
+    looking = condition(make_model("0.1M", tokenizer), encoder="profile")
+    save_language_model(looking, tokenizer, tmp_path / "looking")
+    hills = SampleConfig(model=str(tmp_path / "looking"), terrain="Hills,difficulty=0.3,seed=12", count=1, measure=True)
+    assert run_sample(hills)["model"]["count"] == 1
 
 
 def test_programs_go_on_from_what_they_are_given(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from elm_rl.judging.terrain_scores import Known, mean_scores, paired_difference, score_terrains, swap_test
+from elm_rl.judging.terrain_scores import Known, Rest, mean_scores, paired_difference, score_terrains, swap_test
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.physics.robustness import design_digest
 
@@ -66,6 +66,21 @@ def test_means_leave_out_what_is_not_there(evaluator: Evaluator) -> None:
     assert means["novel"] == 0.0
     assert math.isnan(scores["Flat"].novel)
     assert math.isnan(mean_scores({"Flat": scores["Flat"]})["novel"])
+
+
+def test_the_rest_of_the_programs_is_taken_together(evaluator: Evaluator) -> None:
+    known = known_of(evaluator, [walker(3.0)])
+    texts = {"Flat": [walker(3.0), "no program", "none either"], "Tunnel": [walker(3.0, mirrored=True)]}
+    scores = score_terrains(texts, evaluator, known)
+    rest = Rest.of(scores.values())
+    walked = evaluator.evaluate(texts["Tunnel"], "Tunnel", robustness=2)[0].robust_fitness
+    assert walked is not None
+    assert walked > 0
+    assert rest == (3, pytest.approx(walked / 3), pytest.approx(1 / 3))
+    assert mean_scores(scores)["novel"] == rest.mean
+    nothing = Rest.of(score_terrains({"Flat": [walker(3.0)]}, evaluator, known).values())
+    assert nothing.samples == 0
+    assert math.isnan(nothing.mean)
 
 
 def test_asking_for_the_own_terrain_is_worth_something_if_walkers_differ(evaluator: Evaluator) -> None:

@@ -268,6 +268,21 @@ def test_a_fresh_network_tells_terrains_apart(encoder: str) -> None:
         assert policy.encoder(terrains).std(0).mean() > 0.02 * spread
 
 
+def test_terrains_of_one_name_keep_their_own_codes(tmp_path: Path) -> None:
+    grounds = [make_terrain("Hills", seed=5), make_terrain("Hills", seed=6)]
+    policy = condition(language_model(), grounds)
+    save_language_model(policy, TOKENIZER, tmp_path)
+    for each in (policy, load_language_model(tmp_path)[0]):
+        assert [each.prompt_ids(ground)[0] for ground in grounds] == [VOCABULARY, VOCABULARY + each.config.stride]
+        with pytest.raises(ConfigError, match="'Hills'"):
+            each.prompt_ids("Hills")  # which is that of seed 0
+    with pytest.raises(ConfigError, match="different terrains, but got Hills, Hills"):
+        condition(language_model(), [grounds[0], grounds[0]])
+    one_ground = ["LeftWall,seed=3", "LeftWall,seed=9"]
+    looking = condition(language_model(), one_ground, encoder="profile")
+    assert looking.prompt_ids(one_ground[0]) == looking.prompt_ids(one_ground[1])
+
+
 def test_mistakes_are_explained(tmp_path: Path) -> None:
     model = language_model()
     policy = policy_of(model)

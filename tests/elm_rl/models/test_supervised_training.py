@@ -80,7 +80,7 @@ def test_the_loss_of_a_run_is_what_it_was_before_checkpoints_and_options(tmp_pat
 
 # One process trains in parts, each in a fork of its own, because importing torch takes longer than all of them together.
 KILLED_TRAINING = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
@@ -105,9 +105,9 @@ def train(stop):
         torch.save = killing(torch.save)
     if kind == "last file of a checkpoint":
         run_directory.os.replace = killing(os.replace)
-    test.train(Path(sys.argv[1]), checkpoint_steps=3, dropout=0.1)
+    test.train(Path(sys.argv[1]), checkpoint_steps=int(sys.argv[3]), dropout=0.1)
 
-for stop in [("step", 5), ("file of a checkpoint", 6), ("last file of a checkpoint", 1), None]:
+for stop in [*json.loads(sys.argv[4]), None]:
     if (child := os.fork()) == 0:
         train(stop)
         os._exit(0)
@@ -118,10 +118,21 @@ for stop in [("step", 5), ("file of a checkpoint", 6), ("last file of a checkpoi
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_killed_run_ends_as_an_unkilled_one(tmp_path: Path) -> None:
-    """Weights, figures and metrics; killed between two checkpoints, in the second epoch, and twice within a checkpoint."""
+@pytest.mark.parametrize(
+    ("checkpoint_steps", "stops"),
+    [
+        # Between two checkpoints, in the second epoch, and twice within a checkpoint.
+        (3, [("step", 5), ("file of a checkpoint", 6), ("last file of a checkpoint", 1)]),
+        # After a checkpoint at the end of the first epoch (4 steps), and again in the second one.
+        (2, [("step", 5), ("step", 3)]),
+    ],
+)
+def test_a_killed_run_ends_as_an_unkilled_one(
+    tmp_path: Path, checkpoint_steps: int, stops: list[tuple[str, int]]
+) -> None:
+    """Weights, figures and metrics."""
     train(tmp_path / "whole", dropout=0.1)
-    run_python(KILLED_TRAINING, tmp_path / "parts")
+    run_python(KILLED_TRAINING, tmp_path / "parts", checkpoint_steps, json.dumps(stops))
     whole, parts = (weights(tmp_path / name) for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
