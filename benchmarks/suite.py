@@ -124,7 +124,7 @@ def main() -> int:
         results = load_results(options.out)
         pictures = draw_results(results, RESULTS, "suite") if options.write else []
         body = results_page(results, load_definition(), pictures)
-    except SuiteError as error:
+    except (SuiteError, ImportError, OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     publish("suite", "Which generator finds the best walkers for a terrain, at each budget?", body, options.write)

@@ -12,6 +12,7 @@ from elm_rl.judging.terrain_matrix import SURE_PERCENT
 from elm_rl.report.figures import MISSING, figure, matrices_of, part, table, terrains_of
 from elm_rl.report.gallery import GENERATOR_NAMES, draw_pictures
 from elm_rl.report.viewer import SITE_FILE, Walker, write_site
+from elm_rl.report.viewer.tables import read_tables
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import ADMITTED_FILE, SUMMARY_FILE, read_json, write_text
 from elm_rl.runs.run_lock import run_lock
@@ -69,6 +70,8 @@ def run_report(config: ReportConfig) -> Path:
             f"'{config.run / SUMMARY_FILE}' is not the summary of a pipeline run: expected one of the keys "
             f"{', '.join(_STAGES)}; give the --out of 'elm-rl pipeline', not the folder of one of its stages."
         )
+    for path in config.tables:
+        read_tables(path)  # says what is wrong with it before anything is drawn
     with run_lock(config.run):
         pictures = draw_pictures(summary, config.run) | {"site": _link(config)}
         write_text(config.run / REPORT_FILE, write_page(summary, pictures))

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional, arg
 
-from elm_rl.errors import ConfigError
+from elm_rl.errors import ConfigError, ElmError
 from elm_rl.report.ancestry import run_settings
 from elm_rl.report.figures import part
 from elm_rl.report.viewer import SITE_FILE, Walker, write_site
@@ -228,8 +228,11 @@ class _Pages:
     def update(self) -> None:
         """Begins the next page if it is time, and notes the last."""
         if self._under_way is not None and self._under_way.done():
-            self._under_way.result()
-            self.note = f"{SITE_FILE} was written at {time.strftime('%H:%M:%S')}."
+            try:
+                self._under_way.result()
+                self.note = f"{SITE_FILE} was written at {time.strftime('%H:%M:%S')}."
+            except ElmError as error:  # of a run that has only just begun
+                self.note = f"No {SITE_FILE} yet: {error}"
             self._under_way = None
         if self._under_way is None and time.monotonic() >= self._next:
             self._next = time.monotonic() + self.config.page_every

@@ -8,7 +8,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from threading import Lock
+from threading import Lock, get_ident
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -100,6 +100,7 @@ class Evaluator:
         self._programs: OrderedDict[bytes, Built] = OrderedDict()
         self._rollouts: OrderedDict[bytes, Rollout] = OrderedDict()
         self._lock = Lock()
+        self._reader: int | None = None  # the thread that is asking for a program
         _evaluators.add(self)
 
     @property
@@ -154,6 +155,7 @@ class Evaluator:
             TypeError: ``programs`` is a single text.
             ValueError: The number of terrains is not that of the programs, something names no terrain, or ``robustness`` is
                 negative.
+            RuntimeError: What makes the programs asks this evaluator for others.
         """
         copies = self.robustness if robustness is None else _checked_copies(robustness)
         if isinstance(programs, str):
@@ -163,8 +165,26 @@ class Evaluator:
         else:
             programs = list(programs)
             grounds = self._terrains(terrain, len(programs))
+        if self._reader == get_ident():
+            raise RuntimeError(
+                "programs: what makes them called evaluate of the same evaluator, which would wait for itself; make a list of "
+                "the programs first, or use a second Evaluator."
+            )
         with self._lock:  # workers serve one batch at a time
-            return self._evaluate(programs, grounds, copies)
+            return self._evaluate(self._asked(programs), grounds, copies)
+
+    def _asked(self, programs: Iterable[str]) -> Iterator[str]:
+        """The programs; remembers which thread waits for the next one."""
+        stream = iter(programs)
+        while True:
+            self._reader = get_ident()
+            try:
+                program = next(stream)
+            except StopIteration:
+                return
+            finally:
+                self._reader = None
+            yield program
 
     def _evaluate(self, programs: Iterable[str], terrains: Iterable[Terrain], robustness: int) -> list[Evaluation]:
         built: list[Built] = []

@@ -102,7 +102,7 @@ def play(cell: Cell, definition: Definition) -> dict[str, Any]:
             generator = cell.entry.make()
             row |= {f"training_{name}": value for name, value in asdict(training_of(generator)).items()}
             run_generator(generator, task, cell_rng(cell.terrain, cell.seed))
-        except Exception as error:  # whatever it is, it is the generator's
+        except (Exception, SystemExit) as error:  # whatever it is, it is the generator's
             fault = error
     row["seconds"] = time.perf_counter() - start
     return row | _figures(task, terrain, definition, fault) | {"command": cell.command()}
@@ -176,6 +176,19 @@ def _figures(task: Task, terrain: SuiteTerrain, definition: Definition, fault: B
         "tokens": books.tokens,
         "evaluation_seconds": books.seconds,
         "program": champions["best"].program if champions["best"] else None,
-        "error": None if fault is None else f"{type(fault).__name__}: {fault}",
-        "traceback": None if fault is None else "".join(traceback.format_exception(fault)),
+        "error": None if fault is None else _writable(_sentence(fault)),
+        "traceback": None if fault is None else _writable("".join(traceback.format_exception(fault))),
     }
+
+
+def _sentence(fault: BaseException) -> str:
+    """What an exception of an entrant says, where that can be found out."""
+    try:
+        return f"{type(fault).__name__}: {fault}"
+    except Exception:  # of its __str__
+        return f"{type(fault).__name__}: its text cannot be made"
+
+
+def _writable(text: str) -> str:
+    """A text that every file takes: half of a pair of surrogates is spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

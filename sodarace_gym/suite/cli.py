@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.__cause__ is not None:  # an entrant's own file
             traceback.print_exception(error.__cause__)
         print(f"error: {error}", file=sys.stderr)
-    except (ImportError, RuntimeError, ValueError) as error:  # of the backend
+    except (ImportError, OSError, RuntimeError, ValueError) as error:  # of the backend, or of the folder
         print(f"error: {error}", file=sys.stderr)
     return 2
 

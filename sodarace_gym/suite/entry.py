@@ -94,7 +94,7 @@ def _value(text: str) -> Any:
     """A number, a truth value, None or a list where the text is one in Python, else the text."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -120,6 +120,8 @@ def _class(target: str) -> Callable[..., Any]:
 
 
 def _module(name: str) -> ModuleType:
+    if name.startswith("."):
+        raise SuiteError(f"'{name}' begins with a point; give a module by its full name, as in package.module:Class.")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sodarace_gym.arguments import checked_number, checked_whole
 from sodarace_gym.suite.errors import SuiteError
 from sodarace_gym.suite.task import Task
 
@@ -28,6 +29,16 @@ class Training:
     model_calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Takes numpy's numbers too.
+
+        Raises:
+            ValueError: A count is no whole number, or one is negative.
+        """
+        for name in ("evaluations", "model_calls", "tokens"):
+            object.__setattr__(self, name, checked_whole(name, getattr(self, name), "a whole number, 0 or more"))
+        object.__setattr__(self, "seconds", checked_number("seconds", self.seconds, "a number, 0 or more", least=0.0))
 
 
 class Generator(Protocol):

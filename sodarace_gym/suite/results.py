@@ -163,11 +163,12 @@ def _add_swaps(rows: dict[tuple[Any, ...], dict[str, Any]], path: Path) -> None:
     """Puts the swap of each row beside it: the one of the circle through the terrains that there are."""
     found = {(row["budget"], row["seed"], row["terrain"], row["lender"]): row["distance"] for row in read_lines(path)}
     terrains: dict[tuple[int, int], set[str]] = {}
-    for _, budget, seed, terrain in rows:
-        terrains.setdefault((budget, seed), set()).add(terrain)
+    for (_, budget, seed, terrain), row in rows.items():
+        if row["error"] is None:
+            terrains.setdefault((budget, seed), set()).add(terrain)
     lenders = {key: lenders_of(texts) for key, texts in terrains.items()}
     for (_, budget, seed, terrain), row in rows.items():
-        lender = lenders[budget, seed].get(terrain)
+        lender = lenders.get((budget, seed), {}).get(terrain)
         distance = found.get((budget, seed, terrain, lender))
         if distance is not None:
             row["lender"], row["swapped"] = lender, distance

@@ -138,13 +138,12 @@ def run_suite(
 
 
 def _swaps(cells: Sequence[Cell], log: GeneratorLog) -> Iterator[Swap]:
-    """Each champion on another terrain, where its own cell and the lender's are done."""
-    lenders = lenders_of({cell.terrain for cell in cells})
-    for cell in cells:
-        lender = lenders.get(cell.terrain)
-        lent = log.done.get((lender, cell.budget, cell.seed)) if lender else None
-        if lender and lent is not None and cell.key in log.done:
-            yield Swap(cell.terrain, cell.budget, cell.seed, lender, lent["program"])
+    """Each champion on another terrain, for the budgets and seeds of some cells."""
+    for budget, seed in dict.fromkeys((cell.budget, cell.seed) for cell in cells):
+        # All terrains that are done, also those of earlier commands: tables make the circle through all of them.
+        terrains = [terrain for terrain, *rest in log.done if rest == [budget, seed]]
+        for terrain, lender in lenders_of(terrains).items():
+            yield Swap(terrain, budget, seed, lender, log.done[lender, budget, seed]["program"])
 
 
 def _rows(

@@ -64,7 +64,8 @@ def results_page(results: pd.DataFrame, definition: Definition, pictures: Sequen
     if len(failed):
         parts += ["## Failures", "Each counts 0; `results.parquet` holds the tracebacks."]
         counts = failed.groupby(["generator", "error"], sort=True).size()
-        parts.append(markdown_table(["generator", "error", "tasks"], [[*key, count] for key, count in counts.items()]))
+        rows = [[name, " ".join(error.replace("|", "\\|").split()), count] for (name, error), count in counts.items()]
+        parts.append(markdown_table(["generator", "error", "tasks"], rows))
     return "\n\n".join(parts)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +84,8 @@ class Task:
         self._budget = checked_whole("budget", budget, "a number of evaluations, 1 or more", least=1)
         self._evaluator, self._bins = evaluator, bins
         self._books = Books()
+        self._lock = threading.Lock()
+        self._taken = 0  # evaluations that are done or under way
 
     @property
     def name(self) -> str:
@@ -101,12 +105,13 @@ class Task:
     @property
     def left(self) -> int:
         """Evaluations that are left."""
-        return self._budget - self._books.evaluations
+        return self._budget - self._taken
 
     @property
     def books(self) -> Books:
-        """What it has been spent on."""
-        return self._books
+        """What it has been spent on so far; a copy."""
+        with self._lock:
+            return copy.deepcopy(self._books)
 
     @property
     def duration(self) -> float:
@@ -121,6 +126,8 @@ class Task:
     def evaluate(self, programs: Iterable[str]) -> list[Evaluation]:
         """Evaluates programs, as many as are left; each costs one evaluation, whatever becomes of it.
 
+        Several threads may call it.
+
         Args:
             programs: Program texts; no more of them are asked for than can be evaluated.
 
@@ -134,22 +141,26 @@ class Task:
         """
         if isinstance(programs, str):
             raise SuiteError("programs: expected a list of program texts, got one text; put it in a list.")
-        if self.left == 0:
+        if self.left <= 0:
             raise BudgetSpent
         texts = list(itertools.islice(programs, self.left))
-        # What writes programs one by one may have evaluated others meanwhile.
-        texts = texts[: self.left]
         for place, text in enumerate(texts):
             if not isinstance(text, str):
                 raise SuiteError(
                     f"programs: expected program texts (str), got {type(text).__name__} at place {place}, in the task "
                     f"'{self.name}'."
                 )
+        with self._lock:
+            # What writes programs one by one, and other threads, may have evaluated others meanwhile. Of a text that carries
+            # a walker of its own (CompiledProgram) the text alone counts.
+            texts = [str.__str__(text) for text in texts[: max(0, self.left)]]
+            self._taken += len(texts)
         start = time.perf_counter()
         evaluations = self._evaluator.evaluate(texts, self._terrain)
-        self._books.seconds += time.perf_counter() - start
-        for text, evaluation in zip(texts, evaluations, strict=True):
-            self._book(text, evaluation)
+        with self._lock:
+            self._books.seconds += time.perf_counter() - start
+            for text, evaluation in zip(texts, evaluations, strict=True):
+                self._book(text, evaluation)
         return evaluations
 
     def spend(self, model_calls: int = 0, tokens: int = 0) -> None:
@@ -162,8 +173,11 @@ class Task:
         Raises:
             ValueError: A number is negative.
         """
-        self._books.model_calls += checked_whole("model_calls", model_calls, "a number of calls, 0 or more")
-        self._books.tokens += checked_whole("tokens", tokens, "a number of tokens, 0 or more")
+        calls = checked_whole("model_calls", model_calls, "a number of calls, 0 or more")
+        written = checked_whole("tokens", tokens, "a number of tokens, 0 or more")
+        with self._lock:
+            self._books.model_calls += calls
+            self._books.tokens += written
 
     def _book(self, program: str, evaluation: Evaluation) -> None:
         books = self._books

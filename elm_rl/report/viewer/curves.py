@@ -49,7 +49,8 @@ def evolution_charts(metrics: Sequence[Mapping[str, Any]], name: str) -> list[Ch
         )
     ]
     operators = list(dict.fromkeys(key for line in lines for key in part(line, "operators")))
-    shares = [_series(each, _admitted(lines, each)) for each in operators]
+    # An operator that is hardly ever asked has no point.
+    shares = [each for each in (_series(name, _admitted(lines, name)) for name in operators) if each["xs"]]
     if any(len(each["xs"]) > 1 for each in shares):
         charts.append(_chart(f"{name}: children admitted, by operator", "evaluations", "%", shares, marks))
     return charts

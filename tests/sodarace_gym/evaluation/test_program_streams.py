@@ -53,6 +53,18 @@ def test_the_first_programs_run_while_the_rest_are_made(monkeypatch):
         assert len(streaming.evaluate(programs(), "Flat")) == 7
 
 
+def test_a_stream_that_asks_its_own_evaluator_is_told_so():
+    with Evaluator(n_jobs=1, duration=0.5) as one, Evaluator(n_jobs=1, duration=0.5) as another:
+
+        def programs(helper):
+            yield PROGRAMS[0]
+            yield PROGRAMS[1 + helper.evaluate(PROGRAMS[:1], "Flat")[0].valid]
+
+        with pytest.raises(RuntimeError, match="use a second Evaluator"):
+            one.evaluate(programs(one), "Flat")
+        assert len(one.evaluate(programs(another), "Flat")) == 2
+
+
 @pytest.mark.parametrize("cache_size", [0, 100])
 def test_a_compiled_program_is_not_run_again(evaluator, monkeypatch, cache_size):
     from sodarace_gym.evaluation import evaluator as module

@@ -40,6 +40,28 @@ class Raises:
         if task.name == "Tunnel":
             raise ZeroDivisionError("on purpose")
 
+class Leaves:
+    name = "leaves"
+
+    def generate(self, task, rng):
+        raise SystemExit(3)
+
+class Unspeakable_(Exception):
+    def __str__(self):
+        raise RuntimeError("not this either")
+
+class Unspeakable:
+    name = "unspeakable"
+
+    def generate(self, task, rng):
+        raise Unspeakable_
+
+class Surrogate:
+    name = "surrogate"
+
+    def generate(self, task, rng):
+        raise ValueError("\\ud800 | second\\nline")
+
 class Numbers:
     name = "numbers"
 

@@ -108,11 +108,12 @@ def test_the_list_names_everything(capsys):
     ("target", "message"),
     [
         ("nowhere.py:Mine", "There is no file"),
-        ("{file}:Mine", "has no class 'Mine'; it has Random, Search, Raises, Numbers"),
+        ("{file}:Mine", "has no class 'Mine'; it has Random, Search, Raises"),
         ("{file}:Nameless", "expected an attribute `name`"),
         ("{file}:Methodless", "expected a method `generate(self, task, rng)`"),
         ("{file}:OtherArguments", "expected a method `generate(self, task, rng)`"),
         ("no_such_package.module:Mine", "There is no module 'no_such_package.module'"),
+        (".module:Mine", "begins with a point"),
         ("something", "names no generator: expected path/to/file.py:Class"),
         ("{broken}:Mine", "cannot be loaded: SyntaxError"),
     ],
@@ -126,8 +127,15 @@ def test_what_is_no_generator_is_refused_with_a_word_on_what_to_do(file, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_in_the_place_of_the_folder_is_explained(file, capsys):
+    assert main(["run", f"{file}:Search", "--out", str(file), *FEW]) == 2
+    assert "error: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_settings_are_arguments_of_the_class(file, tmp_path, capsys):
     assert read_entry(f"{file}:Search", ["batch=7"]).make().batch == 7
+    assert read_entry(f"{file}:Search", ["batch={[]: 1}"]).make().batch == "{[]: 1}"
     assert main(["run", f"{file}:Search", "--set", "nonsense=1", "--out", str(tmp_path / "out"), *FEW]) == 2
     assert "cannot be made with --set nonsense=1: TypeError" in capsys.readouterr().err
     with pytest.raises(SuiteError, match="expected a name and a value"):

@@ -14,6 +14,7 @@ from sodarace_gym.suite import Entry, Plan, SuiteError, load_results, run_suite
 from sodarace_gym.suite.cell import Cell, cell_rng, lenders_of, play
 from sodarace_gym.suite.log import CELLS_FILE, read_lines
 from sodarace_gym.suite.results import COLUMNS, TIMES, read_results, write_results
+from sodarace_gym.suite.tables import results_page
 
 PLAN = Plan(budgets=(1, 8), n_jobs=1)
 
@@ -131,8 +132,8 @@ def test_parts_of_the_suite_add_up_to_the_whole(small, file, tmp_path, expected)
     run_suite(entry(file, "Random"), out, replace(PLAN, terrains=names[:2]), definition=small)
     part = rows(out)
     assert part["lender"].tolist() != expected[expected["terrain"].isin(names[:2])]["lender"].tolist()
-    run_suite(entry(file, "Random"), out, replace(PLAN, seeds=(1,)), definition=small)
-    run_suite(entry(file, "Random"), out, PLAN, definition=small)
+    run_suite(entry(file, "Random"), out, replace(PLAN, terrains=names[2:], seeds=(1,)), definition=small)
+    run_suite(entry(file, "Random"), out, replace(PLAN, terrains=names[2:], seeds=(0,)), definition=small)
     pd.testing.assert_frame_equal(rows(out), expected)
 
 
@@ -167,6 +168,25 @@ def test_a_generator_that_raises_is_reported_and_its_cells_are_repeated(small, f
     again = run_suite(entry(file, "Raises"), tmp_path, plan, definition=small)
     assert (again.kept, again.done, len(again.failed)) == (2, 1, 1)
     assert len(rows(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Leaves", "SystemExit: 3"),
+        ("Unspeakable", "Unspeakable_: its text cannot be made"),
+        ("Surrogate", r"ValueError: \ud800 | second" + "\nline"),
+    ],
+)
+def test_no_exception_ends_the_run_or_spoils_its_files(small, file, tmp_path, name, said):
+    plan = Plan(budgets=(1,), seeds=(0,), n_jobs=1)
+    done = run_suite(entry(file, name), tmp_path, plan, definition=small)
+    assert (done.done, len(done.failed)) == (3, 3)
+    assert done.failed[0]["error"] == said
+    table = load_results(write_results(tmp_path))
+    page = results_page(table, small, [])
+    [line] = [line for line in page.splitlines() if line.endswith("| 3 |") and said.split(":")[0] in line]
+    assert line.replace("\\|", "").count("|") == 4
 
 
 def test_programs_that_are_no_text_are_a_failure_that_names_them(small, file, tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sodarace_gym.evaluation import Evaluator
+from sodarace_gym.programs import CompiledProgram
 from sodarace_gym.suite import BudgetSpent, SuiteError, Task
 from sodarace_gym.suite.cell import run_generator
 from sodarace_gym.suite.task import behaviour
@@ -74,6 +78,32 @@ def test_a_generator_that_evaluates_while_it_writes_cannot_overspend(budget):
         run_generator(Nested(), given, RNG)
     assert given.books.evaluations == min(budget, 6)
     assert len(given.books.scores) == given.books.evaluations
+
+
+def test_threads_cannot_overspend(evaluator):
+    given = task(evaluator, 8)
+    begin = threading.Barrier(16)
+
+    def spend(number):
+        begin.wait()
+        try:
+            return len(given.evaluate([PROGRAMS[number % 12]]))
+        except BudgetSpent:
+            return 0
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(spend, range(16))) == 8
+    assert (given.left, given.books.evaluations, len(given.books.scores)) == (0, 8, 8)
+
+
+def test_only_the_text_of_a_program_counts(evaluator):
+    given = task(evaluator, 2)
+    [forged] = given.evaluate([CompiledProgram("no program", random_design(RNG), {})])
+    assert not forged.valid
+    given.books.scores.append(1e9)
+    given.books.evaluations = -5
+    assert given.left == 1
+    assert given.books.scores == [0.0]
 
 
 def test_what_counts_is_the_least_distance_of_the_walker_and_its_copies(evaluator):

@@ -21,7 +21,7 @@ function fragmentOf() {
 
 function readFragment() {
   const words = new URLSearchParams(location.hash.slice(1)), {data} = store, found = {};
-  if (words.get("view") in VIEWS) found.view = words.get("view");
+  if (Object.hasOwn(VIEWS, words.get("view"))) found.view = words.get("view");
   const number = Number(words.get("map"));
   if (words.has("map") && Number.isInteger(number) && number >= 0 && number < map.choices.length) found.map = number;
   const run = data.runs[map.choices[found.map ?? state.map].run];
@@ -35,8 +35,8 @@ function readFragment() {
   if (data.matrix.terrains.includes(words.get("on"))) found.ground = words.get("on");
   if (found.ground && !words.has("walkers")) found.racers = usualField(found.ground);
   if (words.has("walkers"))
-    found.racers = words.get("walkers").split(" ").map(name => name.startsWith("row.") ? -1 - Number(name.slice(4)) : placeOf(name))
-      .filter(racer => (racer >= 0 || data.matrix.rows[-1 - racer]) && walkOn(racer, found.ground ?? state.ground));
+    found.racers = words.get("walkers").split(" ").map(name => name.startsWith("row.") ? -1 - Number(name.slice(4)) : placeOf(name, null))
+      .filter(racer => racer !== null && (racer >= 0 || data.matrix.rows[-1 - racer]) && walkOn(racer, found.ground ?? state.ground));
   const cell = (words.get("cell") || "").split(".").map(Number);
   if (cell.length === 2 && data.matrix.cells[cell[0]]?.[cell[1]]) found.cell = cell;
   if (words.has("kind")) found.kind = words.get("kind");
@@ -156,7 +156,7 @@ async function start() {
 
 // Keys that work wherever no field has the focus: numbers choose a view, comma and point step through the lineage.
 function keys(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, [role=application]")) return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
   const names = [...$("tabs").children].map(tab => tab.dataset.view), number = Number(event.key);
   if (event.key !== " " && number >= 1 && number <= names.length) setState({view: names[number - 1]});
   else if (state.view === "map" && event.key === ",") step(-1);

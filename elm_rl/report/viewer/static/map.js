@@ -108,7 +108,7 @@ function fillMap() {
     map.best = Math.max(map.best, records.fitness[place]);
     const bins = binsOf(place, run);
     if (cuts.some(([axis, bin]) => bins[axis] !== bin)) continue;
-    const [x, y] = axes.map(axis => axis < 0 ? 0 : bins[axis]), key = 1000 * x + y, held = map.cells.get(key);
+    const [x, y] = axes.map(axis => axis < 0 ? 0 : bins[axis]), key = 1e6 * x + y, held = map.cells.get(key);
     if (!held) map.cells.set(key, {x, y, place, count: 1});
     else { held.count++; if (records.fitness[place] > records.fitness[held.place]) held.place = place; }
   }
@@ -172,7 +172,7 @@ function drawMap() {
   map.geometry = {X, Y, side, tall};
   const box = (x, y, grow) => { c.beginPath(); c.roundRect(X(x) + 1 - grow, Y(y) + 1 - grow, side - 2 + 2 * grow, tall - 2 + 2 * grow, Math.min(4, side / 6)); };
   c.fillStyle = colours.empty;
-  for (let x = 0; x < map.columns; x++) for (let y = 0; y < map.rows; y++) if (!map.cells.has(1000 * x + y)) { box(x, y, 0); c.fill(); }
+  for (let x = 0; x < map.columns; x++) for (let y = 0; y < map.rows; y++) if (!map.cells.has(1e6 * x + y)) { box(x, y, 0); c.fill(); }
   for (const cell of map.cells.values()) {
     c.fillStyle = shade(store.records.fitness[cell.place] / (map.best || 1));
     box(cell.x, cell.y, 0); c.fill();
@@ -217,7 +217,7 @@ function cellUnder(event) {
   const {X, Y, side, tall} = map.geometry, bounds = $("map").getBoundingClientRect();
   const [px, py] = [event.clientX - bounds.left, event.clientY - bounds.top];
   const [x, y] = [Math.floor((px - X(0)) / side), map.rows - 1 - Math.floor((py - Y(map.rows - 1)) / tall)];
-  return map.cells.get(1000 * x + y) && x >= 0 && y >= 0 ? map.cells.get(1000 * x + y) : null;
+  return map.cells.get(1e6 * x + y) && x >= 0 && y >= 0 ? map.cells.get(1e6 * x + y) : null;
 }
 
 function showMap() {

@@ -65,7 +65,7 @@ function lineageOf(place) {
 // What links name a record by: its run and its number there, which stay the same while a run goes on.
 const nameOf = place => `${archiveOf(place).run}.${store.records.id[place]}`;
 let placesByName = null;
-function placeOf(name) {
+function placeOf(name, unknown = -1) {
   if (!placesByName) placesByName = new Map(store.records.id.map((_, place) => [nameOf(place), place]));
-  return placesByName.has(name) ? placesByName.get(name) : -1;
+  return placesByName.has(name) ? placesByName.get(name) : unknown;
 }

@@ -168,7 +168,8 @@ const filmWords = () => `generation ${lineageOf(state.elite).indexOf(state.shown
 
 function filmStart() {
   film.running = true;
-  setState({shown: filmLine()[0]});
+  const first = filmLine()[0];
+  if (state.shown === first) showWalker(); else setState({shown: first});
   mainPlayer.canvas.scrollIntoView({block: "nearest", behavior: calm.matches ? "auto" : "smooth"});
 }
 

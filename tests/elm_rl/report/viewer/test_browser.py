@@ -120,12 +120,15 @@ def test_keys_move_over_the_map_and_step_through_the_lineage(open_page: Open) ->
     assert len(seen) > 1
     page.keyboard.press("Home")
     assert page.inner_text("#who h2") == home
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press(",")
+    page.keyboard.press(",")  # with the map still in focus, as after a click on it
     assert page.inner_text("#who h2") != home
     assert "shown=" in fragment(page)
     page.keyboard.press(".")
     assert page.inner_text("#who h2") == home
+    page.focus("#map")
+    page.keyboard.press("2")
+    assert page.is_hidden("#view-map")
+    page.keyboard.press("1")
     page.focus("#map")
     page.keyboard.press("r")
     assert page.get_attribute("#tabs a[data-view=race]", "aria-current") == "page"
@@ -146,6 +149,21 @@ def test_the_lineage_plays_as_a_film(open_page: Open) -> None:
     )
     page.click("button.film")
     assert page.inner_text("button.film") == "Play as a film"
+    while not page.inner_text("#generation").startswith("Generation 0 "):
+        page.keyboard.press(",")
+    page.click("button.film")  # from where it begins
+    assert page.inner_text("button.film") != "Play as a film"
+    page.wait_for_function(
+        "() => !document.querySelector('#generation').textContent.startsWith('Generation 0 ')", timeout=20_000
+    )
+
+
+def test_links_to_what_is_not_there_show_nothing_in_its_place(open_page: Open) -> None:
+    for walkers in ("", "0.99999", "9.9+row.77"):
+        page = open_page(f"#view=race&walkers={walkers}")
+        assert page.locator(".lane").count() == 0
+    assert open_page("#view=race&walkers=row.0").locator(".lane").count() == 1
+    assert open_page("#view=constructor").is_visible("#view-map")
 
 
 def test_the_race_and_the_matrix_play(open_page: Open) -> None:
