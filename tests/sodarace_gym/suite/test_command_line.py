@@ -130,7 +130,6 @@ def test_what_is_no_generator_is_refused_with_a_word_on_what_to_do(file, tmp_pat
 def test_a_file_in_the_place_of_the_folder_is_explained(file, capsys):
     assert main(["run", f"{file}:Search", "--out", str(file), *FEW]) == 2
     assert "error: " in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
 def test_settings_are_arguments_of_the_class(file, tmp_path, capsys):
