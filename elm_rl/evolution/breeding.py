@@ -11,9 +11,10 @@ the order in which they end change nothing.
 
 from __future__ import annotations
 
+import sys
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
@@ -32,6 +33,15 @@ def generator(seed: int, *purpose: int | str) -> np.random.Generator:
     """The generator of one random choice of a run."""
     numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in purpose]
     return np.random.default_rng([seed, *numbers])
+
+
+def _as_many_threads_of_torch() -> tuple[Callable[[int], None], tuple[int]] | tuple[()]:
+    """How a thread begins in which a model may compute: with as many threads of torch's as this one has.
+
+    It would else take over what another operator, in a thread of its own, had set when it began.
+    """
+    torch = sys.modules.get("torch")
+    return (torch.set_num_threads, (torch.get_num_threads(),)) if torch is not None else ()
 
 
 class Breeding:
@@ -65,10 +75,16 @@ class Breeding:
         served = [name for name, each in self._operators.items() if each.concurrency and not each.ahead]
         # Where nothing else is there to do, an iteration may as well wait.
         self._served = served if len(served) < len(operators) else []
+        # Of an operator that worked otherwise before the run was stopped, requests may be left.
+        asked = {request.operator for request in state.pending.requests}
         self._threads = {
-            name: ThreadPoolExecutor(each.concurrency if name in self._served else 1, f"operator {name}")
+            name: ThreadPoolExecutor(
+                max(each.concurrency, 1) if name in self._served else 1,
+                f"operator {name}",
+                *_as_many_threads_of_torch(),
+            )
             for name, each in self._operators.items()
-            if each.ahead or name in self._served
+            if each.ahead or name in self._served or name in asked
         }
         self._made: dict[tuple[int, str], Future[list[Child]]] = {}
         self._answers: dict[str, Future[Child]] = {}
@@ -78,6 +94,12 @@ class Breeding:
 
     def __enter__(self) -> Breeding:
         pending = self._state.pending
+        if pending.plan is not None and any(
+            self._operators[name].ahead and slot not in pending.plan.parents
+            for slot, name in enumerate(pending.plan.operators)
+            if name in self._operators
+        ):
+            pending.plan = None  # made when an operator did not work ahead yet
         for name, operator in self._operators.items():
             for request in (request for request in pending.requests if request.operator == name):
                 operator.restore(self._snapshot(name, request.iteration))

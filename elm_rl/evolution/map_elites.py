@@ -33,6 +33,9 @@ from elm_rl.runs.run_lock import opened_run
 from elm_rl.runs.tensorboard import ScalarLog
 from sodarace_gym.evaluation import Evaluation, Evaluator
 
+ALL_DONE = "all iterations are done"
+"""Why a run ended that no budget and no target ended."""
+
 __all__ = ["EvolutionResult", "EvolveConfig", "make_operators", "run_evolution"]
 
 
@@ -96,7 +99,11 @@ def run_evolution(
             write_config(config.out, config)
         if not started:
             plant(state, programs, config, evaluator, terrains)
+        for operator in operators:
+            operator.open(config.out, config.replay)
         reason = _iterate(state, config, operators, evaluator)
+        for operator in operators:  # what servers still send is written, and counts
+            operator.close()
         spent = {operator.name: totals for operator in operators if (totals := operator.totals())}
         summary = {
             "terrains": list(terrains),
@@ -173,7 +180,7 @@ def _stop_reason(state: EvolutionState, config: EvolveConfig) -> str | None:
             return f"the QD score is {figures['qd_score']:.1f} (target_qd)"
         if config.target_best is not None and figures["best"] >= config.target_best:
             return f"the best walker has come {figures['best']:.1f} far (target_best)"
-    return "all iterations are done" if state.iteration >= config.iterations else None
+    return ALL_DONE if state.iteration >= config.iterations else None
 
 
 def _iterate(
@@ -184,16 +191,16 @@ def _iterate(
         return reason
     terrains = config.made_terrains()
     grounds = list(terrains)
+    # Where a server's budget may end the run within an iteration, the one before must not be lost.
+    every = 1 if any(operator.totals() for operator in operators) else config.checkpoint_every
     with ExitStack() as stack:
-        for operator in operators:
-            operator.open(config.out, config.replay)
         bar = stack.enter_context(
             tqdm(
                 total=config.iterations, initial=state.iteration, desc="evolve", unit="it", disable=not config.progress
             )
         )
         scalars = stack.enter_context(closing(ScalarLog(config.out, resume_at=state.iteration + 1)))
-        arrivals = None if config.replay is None else _arrivals(config.replay)
+        arrivals = None if config.replay is None else recorded_arrivals(config.replay)
         breeding = stack.enter_context(Breeding(state, operators, config, arrivals))
         while (reason := _stop_reason(state, config)) is None:
             start = time.perf_counter()
@@ -229,7 +236,7 @@ def _iterate(
             state.write_iteration({**metrics, "passed_over": passed_over, "timing": timing})
             scalars.write(state.iteration, _scalars(metrics))
             last = _stop_reason(state, config) is not None
-            if state.iteration % config.checkpoint_every == 0 or last:
+            if state.iteration % every == 0 or last:
                 state.save()
             valid = sum(counts["valid"] for counts in metrics["operators"].values())
             bar.set_postfix(
@@ -281,8 +288,12 @@ def _evaluated(
     return [found.get(number) for number in range(len(births))]
 
 
-def _arrivals(run: Path) -> dict[int, list[str]]:
-    """Which tickets arrived in which iteration of a run, in order."""
+def recorded_arrivals(run: Path) -> dict[int, list[str]]:
+    """Which tickets arrived in which iteration of a run, in order.
+
+    Raises:
+        ElmError: The run keeps no children, or its file is damaged.
+    """
     arrivals: dict[int, list[str]] = {}
     for line in read_children(run):
         if line["ticket"] is not None:

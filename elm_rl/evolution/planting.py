@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.evolution.archives import ArchiveSpec
+from elm_rl.evolution.maps import Maps
 from elm_rl.evolution.seeds import read_seed, seed_name
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.state import EvolutionState
-from elm_rl.runs.run_directory import ADMITTED_FILE, read_jsonl
-from sodarace_gym.evaluation import Evaluator
+from elm_rl.runs.run_directory import ADMITTED_FILE, CONFIG_FILE, read_json, read_jsonl
+from sodarace_gym.errors import ProgramError
+from sodarace_gym.evaluation import Evaluation, Evaluator
+from sodarace_gym.programs import compile_program
 from sodarace_gym.terrains.terrain import Terrain
 
 SHARED = "all"
@@ -37,6 +43,23 @@ def planted_programs(config: EvolveConfig) -> list[tuple[str, str]]:
     return programs
 
 
+def check_seeds(config: EvolveConfig) -> None:
+    """Builds the walkers of the seeds, before a folder is touched.
+
+    Raises:
+        ElmError: A seed builds none.
+    """
+    for text in config.seeds:
+        try:
+            compile_program(read_seed(text))
+        except ProgramError as error:
+            raise ElmError(f"The seed program '{text}' builds no walker: {error}") from None
+
+
+def _reason(evaluation: Evaluation) -> str:
+    return "it builds no walker." if evaluation.error is None else evaluation.error.message
+
+
 def _elites(config: EvolveConfig) -> list[tuple[str, str]]:
     """The final elites of another run, with the seeds that they descend from, in the order in which they were admitted."""
     assert config.start_from is not None
@@ -47,13 +70,27 @@ def _elites(config: EvolveConfig) -> list[tuple[str, str]]:
         )
     elites: dict[tuple[str, int], tuple[str, str]] = {}
     try:
-        for record in read_jsonl(path):  # the last of a niche is its elite
-            elites.pop((record["archive"], record["niche"]), None)
-            seed = str(record["archive"]).partition("/")[0]
-            elites[record["archive"], record["niche"]] = (seed, record["program"])
+        records = list(read_jsonl(path))
+        kept = _held(config.start_from, records)
+        for record in records:  # the last of a niche is its elite
+            niche = (record["archive"], record["niche"] if kept is None else record["id"])
+            elites.pop(niche, None)
+            if kept is None or record["id"] in kept:
+                elites[niche] = (str(record["archive"]).partition("/")[0], record["program"])
     except (KeyError, TypeError) as error:
         raise ElmError(f"'{path}' is damaged ({type(error).__name__}: {error}); restore it from a copy.") from None
     return list(dict.fromkeys(elites.values()))
+
+
+def _held(run: Path, records: Sequence[Mapping[str, Any]]) -> set[int] | None:
+    """The records that archives whose niches move hold at the end; None where niches stay what they are."""
+    config = read_json(run / CONFIG_FILE) if (run / CONFIG_FILE).exists() else {}
+    settings = config.get("archive") or {}
+    if settings.get("kind") != "sliding":
+        return None
+    maps = Maps(ArchiveSpec(**settings), {record["archive"]: record["terrain"] for record in records})
+    maps.rebuild(records)
+    return {int(identity) for archive in maps.archives.values() for identity in archive.data("id")}
 
 
 def archive_terrains(
@@ -84,7 +121,7 @@ def plant(
             if evaluation.error is not None or evaluation.design is None:
                 if program in seeds:
                     raise ElmError(
-                        f"The seed program '{seed}' cannot be scored on {terrain}: {evaluation.error}; correct it or leave "
+                        f"The seed program '{seed}' cannot be scored on {terrain}: {_reason(evaluation)} Correct it or leave "
                         "it out."
                     )
                 continue  # an elite of another run that fails here

@@ -87,13 +87,15 @@ class EvolveConfig(DrawnTerrains):
     max_evaluations: int | None = None
     """Stop after the iteration in which so many programs have been evaluated."""
     max_seconds: float | None = None
-    """Stop after the iteration in which the run, over all its resumed parts, has taken so many seconds."""
+    """Stop after the iteration in which the run, over all its resumed parts, has taken so many seconds, the training of rounds
+    apart."""
     target_qd: float | None = None
     """Stop once the QD score of the best over all archives has come to this."""
     target_best: float | None = None
     """Stop once the best walker has come so far, in walker units."""
     checkpoint_every: int = 1
-    """Iterations between checkpoints; a killed run loses at most so many."""
+    """Iterations between checkpoints; a killed run loses at most so many. With servers there is one after each iteration, which
+    their budgets may end."""
     n_jobs: int = -1
     """Threads that evaluate; -1 for one a core."""
     resume: bool = False
@@ -182,7 +184,9 @@ class EvolveConfig(DrawnTerrains):
             )
         if not 0 <= self.round_share < 1:
             raise ConfigError(f"round_share is {self.round_share}; expected a part from 0 to 1.")
-        taken = sum(own) + (self.round_share if self.rounds else 0.0)
+        # In the parts of a run after the first, the model of a round is among the operators.
+        trained = any(spec.name.startswith("round-") for spec in specs)
+        taken = sum(own) + (self.round_share if self.rounds and not trained else 0.0)
         if taken > 1 or (taken == 1 and len(own) < len(specs)):
             raise ConfigError(
                 f"The operators' own shares come to {taken:g} of all children; expected less than 1 where a bandit is to "

@@ -6,17 +6,21 @@ start on all children of the run, and joins the other operators, in the place of
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from elm_rl.evolution.map_elites import run_evolution
-from elm_rl.evolution.planting import planted_programs
+from elm_rl.errors import ConfigError
+from elm_rl.evolution.map_elites import ALL_DONE, recorded_arrivals, run_evolution
+from elm_rl.evolution.planting import check_seeds, planted_programs
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.mutation.operator import MutationOperator
-from elm_rl.mutation.specs import make_operators
+from elm_rl.mutation.specs import make_operators, read_specs
+from elm_rl.runs.checkpoint import load_checkpoint
 from elm_rl.runs.run_directory import check_place
 from sodarace_gym.evaluation import Evaluator
 
@@ -36,6 +40,10 @@ def run_evolve(config: EvolveConfig) -> dict[str, Any]:
     # Before the folder is touched: a wrong name should leave nothing behind.
     check_place(config.out, resume=config.resume)
     planted_programs(config)
+    check_seeds(config)
+    _check_rounds(config)
+    if config.replay is not None:
+        recorded_arrivals(config.replay)
     with Evaluator(n_jobs=config.n_jobs, duration=config.duration, gait=config.archive.gait) as evaluator:
         summary: dict[str, Any] = {}
         for number in range(config.rounds + 1):
@@ -45,9 +53,36 @@ def run_evolve(config: EvolveConfig) -> dict[str, Any]:
             operators = make_operators(part.operators, background=config.n_jobs != 1)
             with closing(_All(operators)):
                 summary = run_evolution(part, operators, evaluator, resume=config.resume or number > 0).summary
-            if summary["iterations"] < part.iterations:  # stopped at a budget or a target
+            if summary["stopped"] != ALL_DONE:  # at a budget or a target
                 break
         return summary
+
+
+def _check_rounds(config: EvolveConfig) -> None:
+    """Makes the settings of all parts, and reads what the training of a round begins from.
+
+    Raises:
+        ElmError: Something is wrong that would else be found after the first part.
+    """
+    if not config.rounds:
+        return
+    ends = last_iterations(config)
+    if any(end <= begin for begin, end in itertools.pairwise([0, *ends])):
+        kept = _kept_ends(config)
+        reason = f"; rounds were trained after {' and '.join(map(str, kept))}" if kept else ""
+        raise ConfigError(
+            f"iterations is {config.iterations} with rounds {config.rounds}; expected one or more for each of "
+            f"{config.rounds + 1} parts{reason}."
+        )
+    if "," in str(config.out):
+        raise ConfigError(f"out is '{config.out}'; expected no comma in it with rounds, whose models are named by it.")
+    trained = {f"round-{number}" for number in range(1, config.rounds + 1)}
+    if taken := [spec.name for spec in read_specs(config.operators) if spec.name in trained]:
+        raise ConfigError(f"An operator is named {taken[0]}, as that of a round will be; give it another name.")
+    for number in range(config.rounds + 1):
+        _part(config, number)
+    if config.round_start != "scratch":
+        make_operators([f"edits:{config.round_start}" if config.round_start != "builtin" else "builtin"])[0].close()
 
 
 class _All:
@@ -62,9 +97,26 @@ class _All:
 
 
 def last_iterations(config: EvolveConfig) -> list[int]:
-    """The last iteration of each part of a run."""
+    """The last iteration of each part of a run: equal parts, of a run that goes on for longer after those that have ended."""
     parts = config.rounds + 1
-    return [config.iterations * (number + 1) // parts for number in range(parts)]
+    ends = [config.iterations * (number + 1) // parts for number in range(parts)]
+    kept = _kept_ends(config)
+    if ends[: len(kept)] == kept:
+        return ends
+    base, left = kept[-1], parts - len(kept)
+    return kept + [base + (config.iterations - base) * (number + 1) // left for number in range(left)]
+
+
+def _kept_ends(config: EvolveConfig) -> list[int]:
+    """The last iterations of the parts that a round has learnt from: these stay as they are."""
+    phases: list[dict[str, Any]] = []
+    if config.resume and config.rounds:
+        load_checkpoint(config.out, lambda state: phases.extend(state["phases"]))
+    ends: dict[int, int] = {}
+    for phase in phases:
+        rounds = [int(name[6:]) for name in phase["operators"] if re.fullmatch(r"round-\d+", name)]
+        ends[max(rounds, default=0)] = phase["last_iteration"]
+    return [end for part, end in sorted(ends.items()) if round_folder(config.out, part + 1).exists()]
 
 
 def round_folder(out: Path, number: int) -> Path:

@@ -293,7 +293,8 @@ class EvolutionState:
             seconds = mutate.get(name, 0.0) + evaluate * counts["applied"] / applied
             self.phases[-1]["counts"][name]["seconds"] += seconds
             spent = {"evaluation": counts["proposed"], "second": seconds, "cost": counts["cost"]}[per]
-            accounts[name] = (max(0.0, counts["gain"]), spent)  # a sliding archive loses elites when its bins move
+            gain = max(0.0, counts["gain"])  # a sliding archive loses elites when its bins move
+            accounts[name] = (gain, spent, counts["proposed"])
         self.bandit.pay(accounts)
 
     def figures(self) -> dict[str, Any]:

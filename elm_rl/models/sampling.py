@@ -94,6 +94,7 @@ def sample_answers(
     seed: int = 0,
     batch_size: int = 64,
     complete: Callable[[Sequence[int]], bool] | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> list[Completion]:
     """Samples one continuation for every prompt, on the model's device and in its number format.
 
@@ -110,6 +111,7 @@ def sample_answers(
         batch_size: Prompts that run together.
         complete: Asked every few tokens whether what a row has written so far will do; such a row goes no further, and
             counts as not ended by the model.
+        stopped: Asked at every token whether nobody waits for the rest any more; then all is cut where it is.
 
     Returns:
         One completion per prompt, in order. Where neither tokenizer nor model has an end token, all are cut.
@@ -139,7 +141,7 @@ def sample_answers(
         draws = np.zeros((len(batch), max(steps)))
         for row, count in enumerate(steps):
             draws[row, :count] = np.random.default_rng((seed, begin + row)).random(count)
-        completions += _sample_batch(model, tokenizer, batch, steps, draws, settings, complete)
+        completions += _sample_batch(model, tokenizer, batch, steps, draws, settings, complete, stopped)
     model.train(was_training)
     return completions
 
@@ -156,6 +158,7 @@ def _sample_batch(
     draws: NDArray[np.float64],
     settings: SamplingSettings,
     complete: Callable[[Sequence[int]], bool] | None,
+    stopped: Callable[[], bool] | None,
 ) -> list[Completion]:
     """Continues ``prompts`` together; ``draws`` is (batch, steps) uniform numbers, one per token to sample."""
     device = model.device
@@ -174,6 +177,8 @@ def _sample_batch(
     ended = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     reader = _Reader(model)
     for step in range(max(limits)):
+        if stopped is not None and stopped():
+            break
         logits = reader.next_logits(ids, mask)
         logits[:, banned] = -torch.inf
         chosen = _choose(logits, points[rows, step], settings)

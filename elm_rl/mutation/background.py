@@ -75,7 +75,7 @@ class BackgroundMutation(MutationOperator):
                         made += 1
                         yield child
                 rng.bit_generator.state = state
-            except BrokenProcessPool:
+            except (BrokenProcessPool, _Replaced):
                 self.close()
                 rng.bit_generator.state = begun
                 for number, child in enumerate(self._operator.children(parents, rng)):
@@ -103,9 +103,13 @@ class BackgroundMutation(MutationOperator):
         return self.__dict__ | {"_executor": None}
 
 
+class _Replaced(Exception):
+    """The process is another than the one that began: joblib replaces one that has grown large."""
+
+
 # In the other process, which serves one operator, chunk after chunk of the same parents.
 _operator: MutationOperator
-_rng: np.random.Generator
+_rng: np.random.Generator | None = None
 
 
 def _set_up(operator: MutationOperator) -> None:
@@ -127,5 +131,7 @@ def _children(parents: list[Parent], rng: np.random.Generator | None) -> tuple[l
     global _rng
     if rng is not None:
         _rng = rng
+    if _rng is None:
+        raise _Replaced
     children = list(_operator.children(parents, _rng))
     return children, _rng.bit_generator.state

@@ -93,6 +93,7 @@ class ChatMutation(RememberingMutation):
         return self._children(parents, rng, self._told())
 
     def _children(self, parents: Sequence[Parent], rng: np.random.Generator, memory: str) -> Iterator[Child]:
+        stopped = self._begin()
         messages = [draw_message(rng) for _ in parents]
         seed = int(rng.integers(2**63))
         questions: list[list[int]] = []
@@ -104,7 +105,7 @@ class ChatMutation(RememberingMutation):
                     break
             questions.append(question)
             limits.append(limit)
-        answers = self._local.answers(questions, limits, seed)
+        answers = self._local.answers(questions, limits, seed, stopped=stopped)
         for parent, message, answer in zip(parents, messages, answers, strict=True):
             if answer is None:
                 yield Child(None, self.name, message, failure=TOO_LONG)

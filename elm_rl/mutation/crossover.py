@@ -71,13 +71,14 @@ class CrossoverMutation(MutationOperator):
             One child per parent, in order. It failed (``program=None``) where the parents do not fit the model's context, or
             what it wrote holds no program or was cut.
         """
+        stopped = self._begin()
         seed = int(rng.integers(2**63))
         questions = [self._question(parent) for parent in parents]
         limits = [
             self._local.limit(question, max((each.program for each in (parent, *parent.others)), key=len))
             for question, parent in zip(questions, parents, strict=True)
         ]
-        for answer in self._local.answers(questions, limits, seed, complete=_has_next):
+        for answer in self._local.answers(questions, limits, seed, complete=_has_next, stopped=stopped):
             reading = Reading(None, TOO_LONG) if answer is None else _read(*answer)
             yield Child(reading.program, self.name, FUNCTION_MESSAGE, failure=reading.failure)
 

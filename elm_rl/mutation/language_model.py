@@ -156,6 +156,7 @@ class LanguageModelMutation(MutationOperator):
             One child per parent, in order. It failed (``program=None``) where the parent does not fit the
             model's context or the answer cannot be turned into a program.
         """
+        stopped = self._begin()
         messages = [draw_message(rng) for _ in parents]
         seed = int(rng.integers(2**63))
         prompts = [self._encode(parent.program, message) for parent, message in zip(parents, messages, strict=True)]
@@ -175,6 +176,7 @@ class LanguageModelMutation(MutationOperator):
                 batch_size=self._batch_size,
                 # Our own models end what they write; others go on with another story.
                 complete=None if self.prompt == TOKENS else self._complete,
+                stopped=stopped,
             )
             for i, answer in zip(fitting, answers, strict=True):
                 children[i] = self._child(parents[i].program, messages[i], answer)

@@ -60,7 +60,13 @@ def locate(lines: list[str], wanted: list[str], hint: int | None, name: str, sim
     for level in levels:
         key = [level(line) for line in wanted]
         text = [level(line) for line in lines]
-        places = [at for at in range(len(text) - len(key) + 1) if text[at : at + len(key)] == key]
+        places = [
+            at
+            for at in range(len(text) - len(key) + 1)
+            # Most places differ in one of these two lines: to cut out all lines there first takes long in long programs.
+            if not key
+            or (text[at] == key[0] and text[at + len(key) - 1] == key[-1] and text[at : at + len(key)] == key)
+        ]
         if len(places) > 1 and hint is not None:
             return min(places, key=lambda at: abs(at - hint))
         if len(places) > 1:

@@ -108,6 +108,7 @@ class LocalModel:
         limits: Sequence[int],
         seed: int,
         complete: Callable[[str], bool] | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> list[tuple[str, bool] | None]:
         """Answers questions.
 
@@ -116,6 +117,7 @@ class LocalModel:
             limits: The most tokens of each answer; a question with 0 is not asked.
             seed: Seed of all random choices.
             complete: Asked every few tokens whether what was written so far will do; then no more is written.
+            stopped: Asked at every token whether nobody waits for the answers any more; then all are cut.
 
         Returns:
             For each question the answer's text, special tokens included, and whether the model ended it; None for a question
@@ -136,6 +138,7 @@ class LocalModel:
             seed=seed,
             batch_size=self._options.batch_size or (16 if self.model.device.type == "cpu" else 64),
             complete=None if complete is None else lambda ids: complete(self._text(ids)),
+            stopped=stopped,
         )
         for index, answer in zip(asked, written, strict=True):
             found[index] = self._text(answer.ids), answer.ended

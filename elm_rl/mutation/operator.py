@@ -6,8 +6,9 @@ An operator is asked for children of parents (`MutationOperator.children`), and 
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ class MutationOperator(ABC):
     repairs: bool = False
     ahead: bool = False
     concurrency: int = 0
+    _under_way: threading.Event | None = None
     tries: int = 1
 
     @abstractmethod
@@ -184,8 +186,15 @@ class MutationOperator(ABC):
         """What it has asked and spent in the run, for the summary; empty for operators that cost nothing."""
         return {}
 
-    def close(self) -> None:  # noqa: B027
-        """Gives back processes and connections; the operator may be used again."""
+    def close(self) -> None:
+        """Gives back processes and connections, and ends children under way; the operator may be used again."""
+        if self._under_way is not None:
+            self._under_way.set()
+
+    def _begin(self) -> Callable[[], bool]:
+        """To be called by ``children`` where these take long; what comes back tells whether they are to end."""
+        self._under_way = threading.Event()
+        return self._under_way.is_set
 
 
 def parents_of(programs: Sequence[str]) -> list[Parent]:

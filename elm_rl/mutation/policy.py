@@ -75,6 +75,7 @@ class PolicyMutation(MutationOperator):
         Yields:
             One child per parent, in order; it failed where the program was cut.
         """
+        stopped = self._begin()
         seed = int(rng.integers(2**63))
         prompts = prompts_of(self._policy, self._tokenizer, [parent.terrain for parent in parents])
         room = context_length(self._policy) - max(map(len, prompts), default=0)
@@ -87,6 +88,7 @@ class PolicyMutation(MutationOperator):
             min_p=self._options.min_p,
             batch_size=self._options.batch_size,
             seed=seed,
+            stopped=stopped,
         )
         for answer in answers:
             if answer.ended:

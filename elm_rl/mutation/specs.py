@@ -137,7 +137,7 @@ class OperatorSpec:
 
     def with_source_below(self, folder: Path) -> str | None:
         """The source as seen from a folder where it is a path, so that both may be moved together."""
-        if self.source is None or not Path(self.source).exists():
+        if self.source is None or not _exists(self.source):
             return self.source
         return os.path.relpath(Path(self.source).resolve(), folder.resolve())
 
@@ -213,7 +213,7 @@ def read_options(options: type[Any], given: Mapping[str, Any], whose: str) -> An
             raise ConfigError(f"{whose} has no setting {name!r}; it has {', '.join(known)}.")
         try:
             values[name] = _as_type(value, hints[name])
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             expected = _type_name(hints[name])
             raise ConfigError(f"{whose} has {name} = {value!r}; expected {expected}.") from None
     try:
@@ -256,8 +256,8 @@ def _of_file(path: Path) -> list[OperatorSpec]:
 
 def _spec(kind: str, source: str | None, options: dict[str, Any], text: str) -> OperatorSpec:
     if kind not in KINDS:
-        hint = f" (a model's folder is model:{text})" if Path(text).exists() else ""
-        raise ConfigError(f"There is no operator {kind!r}{hint}; expected one of {_known()}.")
+        hint = f" (a model's folder is model:{text})" if _exists(text) else ""
+        raise ConfigError(f"There is no operator {kind[:80]!r}{hint}; expected one of {_known()}.")
     wanted = KINDS[kind].source
     if wanted is not None and not source:
         raise ConfigError(f"operators has {text!r}; expected {kind}:{wanted}.")
@@ -271,7 +271,7 @@ def _spec(kind: str, source: str | None, options: dict[str, Any], text: str) -> 
     if tries is not None:
         try:
             tries = _as_type(tries, int)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             tries = 0
         if tries < 1:
             raise ConfigError(f"operators has {text!r}; expected tries to be a whole number of 1 or more.")
@@ -283,11 +283,18 @@ def _spec(kind: str, source: str | None, options: dict[str, Any], text: str) -> 
     if share is not None:
         try:
             share = float(share)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             share = 0.0
         if not 0 < share <= 1:
             raise ConfigError(f"operators has {text!r}; expected share to be a part from 0 to 1 of all children.")
     return OperatorSpec(kind, source, name, options, tries, share)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long for a path
+        return False
 
 
 def _known() -> str:

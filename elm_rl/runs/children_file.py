@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,5 +35,5 @@ def read_children(folder: Path) -> Iterator[dict[str, Any]]:
                     yield json.loads(line)
     except EOFError:  # the last member is not complete
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zlib.error) as error:
         raise ElmError(f"'{path}' is damaged ({error}); restore it from a copy.") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import json
 import os
 import threading
 import time
@@ -173,7 +174,13 @@ class Connection:
 
     def _without_key(self, data: bytes) -> bytes:
         """What a server sent, without the key, should it repeat it."""
-        return data.replace(self._key.encode("ascii"), b"[key]") if self._key else data
+        if not self._key:
+            return data
+        escaped = json.dumps(self._key)[1:-1]
+        # JSON may escape a slash too.
+        for form in (escaped.replace("/", "\\/"), escaped, self._key.replace("/", "\\/"), self._key):
+            data = data.replace(form.encode("ascii"), b"[key]")
+        return data
 
 
 def closed_error() -> ElmError:

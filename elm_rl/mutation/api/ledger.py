@@ -94,6 +94,14 @@ class Ledger:
                 self._places.setdefault(record.get("key", ""), []).append(place)
             for key in list(self._unanswered):  # a kill came before the reply
                 self._lose(key)
+            if not self._counts[
+                CHECKED
+            ]:  # the first question of the run that is replayed: its budget paid for that too
+                for source in replay:
+                    if source.name == path.name:
+                        for _, record in ledger_lines(source):
+                            if record["kind"] == CHECKED:
+                                self._keep(record)
 
     def find(self, request: Request) -> Paid | None:
         """The reply to a request that was asked before, in this run or the one that is replayed.

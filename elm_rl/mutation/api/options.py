@@ -54,7 +54,9 @@ def read_source(text: str) -> Source:
     model, url = match[1], match[2].rstrip("/")
     try:
         parts = urlsplit(url)
-        known = bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        # Of names in other alphabets the client takes letters, digits and hyphens.
+        known = bool(host) and parts.port != 0 and (host.isascii() or all(c.isalnum() or c in "-." for c in host))
     except ValueError:
         known = False
     if not known or re.search(r"\s", url):

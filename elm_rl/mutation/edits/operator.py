@@ -113,6 +113,7 @@ class EditModelMutation(MutationOperator):
             One child per parent, in order. It failed (``program=None``) where the parent is too long, or all answers were
             cut or changed nothing.
         """
+        stopped = self._begin()
         seed = int(rng.integers(2**63))
         children = [Child(None, self.name, FUNCTION_MESSAGE, failure=TOO_LONG) for _ in parents]
         questions = [self._question(parent) for parent in parents]
@@ -123,7 +124,7 @@ class EditModelMutation(MutationOperator):
             child = children[places[number]] = self._child(parents[places[number]].program, answer)
             return child.applied
 
-        sample_edits(self._model, self._grammar, asked, self._sampling, seed=seed, take=take)
+        sample_edits(self._model, self._grammar, asked, self._sampling, seed=seed, take=take, stopped=stopped)
         yield from children
 
     def _question(self, parent: Parent) -> list[int] | None:

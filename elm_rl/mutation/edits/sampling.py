@@ -5,9 +5,8 @@ A loop of its own beside `elm_rl.models.sampling`, because here every row has to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -48,6 +47,7 @@ def sample_edits(
     *,
     seed: int,
     take: Callable[[int, EditAnswer], bool],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Draws answers to every question until one is taken.
 
@@ -59,6 +59,7 @@ def sample_edits(
         seed: Seed of all random choices. An answer depends on it, on its place and the attempt, but not on its neighbours.
         take: Is given each answer with its place among the questions, from several threads, and says whether it is of use; if
             not, another is drawn, until ``sampling.attempts`` have been. One that has not ended was cut at ``max_new_tokens``.
+        stopped: Asked at every token whether nobody waits for the answers any more.
     """
     # Questions of about one length read together waste little on padding. How they are parted does not depend on the machine,
     # because in other company a row's figures may differ in their last bits.
@@ -73,23 +74,15 @@ def sample_edits(
         for _, part in groupby(zip(ends, asked, strict=True), key=lambda each: int(each[0] - 1) // sampling.batch_size)
     ]
     batches.reverse()  # the longest first
-    with _one_thread(), ThreadPoolExecutor(cpu_count()) as threads:
-        # To ask for the results raises here what a thread raised.
-        list(threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, take), batches))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Has torch compute each step in one thread: so small a step gains little from more.
-
-    On a busy machine of two cores, two threads took 1.8 times as long.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    # Torch computes each step in one thread: so small a step gains little from more. On a busy machine of two cores, two
+    # threads took 1.8 times as long. Each thread sets that for itself; what it sets for threads to come is taken back.
+    count = torch.get_num_threads()
     try:
-        yield
+        with ThreadPoolExecutor(cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            # To ask for the results raises here what a thread raised.
+            list(threads.map(lambda batch: _answer(model, grammar, batch, sampling, seed, take, stopped), batches))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(count)
 
 
 class _Question(NamedTuple):
@@ -138,6 +131,7 @@ def _answer(
     sampling: EditSampling,
     seed: int,
     take: Callable[[int, EditAnswer], bool],
+    stopped: Callable[[], bool],
 ) -> None:
     """Writes answers to some questions side by side."""
     reader = Reader(model)
@@ -148,7 +142,7 @@ def _answer(
     owners = [number for number, question in enumerate(questions) for _ in question.places]
     rows = [_Row(grammar, question, place, sampling, seed) for question in questions for place in question.places]
     reader.keep(owners)
-    _write(reader, grammar, rows, first[owners], sampling, take)
+    _write(reader, grammar, rows, first[owners], sampling, take, stopped)
 
 
 def _write(
@@ -158,6 +152,7 @@ def _write(
     first: torch.Tensor,
     sampling: EditSampling,
     take: Callable[[int, EditAnswer], bool],
+    stopped: Callable[[], bool],
 ) -> None:
     """Writes answers side by side; ``first`` are the logits of their first tokens.
 
@@ -169,7 +164,7 @@ def _write(
     waiting = {id(row): logits for row, logits in zip(rows, first, strict=True)}  # for other attempts
     rows = list(rows)
     logits, places = first, list(range(len(rows)))  # of the rows that have read all that there is
-    while rows:
+    while rows and not stopped():
         if places:
             allowed = torch.from_numpy(grammar.allowed([rows[place].answer for place in places])).to(logits.device)
             points = torch.tensor([next(rows[place].points) for place in places], dtype=torch.float64).to(logits.device)

@@ -281,11 +281,13 @@ def test_the_bandit_prefers_who_brings_more_and_remembers_it(tmp_path: Path) -> 
     assert last["operators"]["poor"]["proposed"] < last["operators"]["good"]["proposed"]
 
 
-accounts = st.dictionaries(st.sampled_from("abcd"), st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), max_size=4)
+accounts = st.dictionaries(st.sampled_from("abcd"), st.tuples(*[st.floats(0, 1e6)] * 3), max_size=4)
 
 
 @given(st.lists(accounts, max_size=6))
-def test_bandit_shares_are_shares_and_survive_a_checkpoint(history: list[Mapping[str, tuple[float, float]]]) -> None:
+def test_bandit_shares_are_shares_and_survive_a_checkpoint(
+    history: list[Mapping[str, tuple[float, float, float]]],
+) -> None:
     bandit = Bandit(list("abcd"))
     for entry in history:
         bandit.pay(entry)
@@ -298,6 +300,18 @@ def test_bandit_shares_are_shares_and_survive_a_checkpoint(history: list[Mapping
     fewer = Bandit(["d", "new"])
     fewer.restore(bandit.state())
     assert fewer.state()["d"] == bandit.state()["d"]
+
+
+def test_what_costs_nothing_and_brings_something_is_compared_by_child() -> None:
+    bandit = Bandit(["gp", "poor", "server", "new"])
+    bandit.pay({"gp": (100.0, 0.0, 50.0), "poor": (1.0, 0.0, 50.0), "server": (1e4, 0.5, 50.0)})
+    gp, poor, server, new = bandit.shares()
+    assert server == LEAST_SHARE
+    assert poor < 1.01 * LEAST_SHARE
+    assert gp == pytest.approx(new)
+    nothing = Bandit(["gp", "server"])
+    nothing.pay({"gp": (0.0, 0.0, 50.0), "server": (3.0, 0.5, 50.0)})
+    assert nothing.shares() == pytest.approx([LEAST_SHARE, 1 - LEAST_SHARE])
 
 
 def test_the_children_log_opens_in_pandas_in_a_line(tmp_path: Path) -> None:

@@ -46,6 +46,50 @@ def test_each_round_trains_on_all_before_it_and_replaces_the_last(tmp_path: Path
     assert children_of(again) == children_of(out)
 
 
+def test_a_run_with_rounds_goes_on_for_longer(tmp_path: Path) -> None:
+    """In its last part; those that a round has learnt from stay as they are."""
+    run_evolve(EvolveConfig(out=tmp_path, iterations=4, rounds=1, **SETTINGS))
+    summary = run_evolve(EvolveConfig(out=tmp_path, iterations=8, rounds=1, resume=True, **SETTINGS))
+    assert [phase["last_iteration"] for phase in summary["phases"]] == [2, 8]
+    assert summary["iterations"] == 8
+    with pytest.raises(ElmError, match="one or more for each of 2 parts; rounds were trained after 2"):
+        run_evolve(EvolveConfig(out=tmp_path, iterations=2, rounds=1, resume=True, **SETTINGS))
+
+
+def test_a_budget_in_the_last_iteration_of_a_part_trains_no_round(tmp_path: Path) -> None:
+    summary = run_evolve(EvolveConfig(out=tmp_path, iterations=4, rounds=1, max_evaluations=25, **SETTINGS))
+    assert (summary["iterations"], len(summary["phases"])) == (2, 1)
+    assert not (tmp_path / "rounds").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"round_start": "nowhere"}, "nowhere"),
+        ({"rounds": 3, "iterations": 2}, "one or more for each of 4 parts"),
+        ({"operators": ("gp", "gp-blind,name=round-1")}, "named round-1"),
+        ({"out": Path("runs/a,b")}, "no comma"),
+        ({"replay": Path("nowhere")}, "nowhere"),
+        ({"seeds": ("hollow.py",)}, "builds no walker"),
+    ],
+)
+def test_what_would_be_found_after_the_first_part_is_found_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("hollow.py").write_text("def make_walker():\n    return walker_creator().get_walker()\n", encoding="utf-8")
+    settings: dict[str, Any] = {"out": Path("run"), "iterations": 4, "rounds": 1, **SETTINGS, **wrong}
+    with pytest.raises(ElmError, match=message):
+        run_evolve(EvolveConfig(**settings))
+    assert not settings["out"].exists()
+
+
+def test_shares_are_those_of_the_whole_run(tmp_path: Path) -> None:
+    operators = ("gp,share=0.9", "gp-blind,share=0.05")
+    summary = run_evolve(EvolveConfig(out=tmp_path, iterations=2, rounds=1, operators=operators, **SETTINGS))
+    assert len(summary["phases"]) == 2
+
+
 def test_a_budget_ends_a_run_in_whatever_round(tmp_path: Path) -> None:
     summary = run_evolve(EvolveConfig(out=tmp_path, iterations=6, rounds=2, max_evaluations=30, **SETTINGS))
     assert summary["stopped"].endswith("(max_evaluations)")

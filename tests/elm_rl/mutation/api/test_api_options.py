@@ -19,6 +19,7 @@ from elm_rl.mutation.specs import make_operator, read_specs
         ("tiny@localhost:8000", "expected MODEL@BASE_URL"),
         ("@http://localhost/v1", "expected MODEL@BASE_URL"),
         ("tiny@http:///v1", "names no server"),
+        ("tiny@http://ä_b/v1", "names no server"),
         ("tiny@http://localhost:port/v1", "names no server"),
         ("tiny@http://local host/v1", "names no server"),
         ("tiny@https://user:secret@host/v1", "holds a user, a password"),
