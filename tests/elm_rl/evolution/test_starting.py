@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from elm_rl.errors import ConfigError, ElmError
+from elm_rl.evolution.archives import ArchiveSpec
+from elm_rl.evolution.planting import planted_programs
 from elm_rl.evolution.seeds import load_seed
+from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.runs.run_directory import read_jsonl
 from sodarace_gym.terrains.distribution import SPLITS
 from tests.elm_rl.evolution.toy_breeding import Toy, ToyEvaluator, anywhere, children_of, evolve
@@ -49,6 +52,15 @@ def test_elites_of_another_run_are_planted_in_the_archives_of_their_seeds(tmp_pa
     with pytest.raises(ElmError, match=r"holds no admitted\.jsonl"):
         evolve(tmp_path / "fourth", Toy("toy", anywhere), start_from=tmp_path)
     assert not (tmp_path / "fourth").exists()
+
+
+def test_all_elites_of_a_sliding_archive_are_planted(tmp_path: Path) -> None:
+    sliding = ArchiveSpec(kind="sliding", bins=(6,))
+    first = evolve(tmp_path / "first", Toy("toy", anywhere), archive=sliding, iterations=60, batch_size=20)
+    planted = planted_programs(EvolveConfig(seeds=(), start_from=tmp_path / "first"))
+    kept = [program for archive in first.archives.values() for program in archive.data("solution")]
+    assert sorted(program for _, program in planted) == sorted(kept)
+    assert len(kept) > 20
 
 
 @pytest.mark.parametrize("maps", ["seed", "terrain"])

@@ -77,6 +77,14 @@ def test_a_complete_row_goes_no_further_and_its_neighbours_do() -> None:
     assert min(asked) == 8
 
 
+def test_rows_that_nobody_waits_for_end_where_they_are() -> None:
+    whole = sample_answers(MODEL, TOKENIZER, PROMPTS[:3], max_new_tokens=20, batch_size=2)
+    asked = iter([False] * 5 + [True] * 2)
+    cut = sample_answers(MODEL, TOKENIZER, PROMPTS[:3], max_new_tokens=20, batch_size=2, stopped=lambda: next(asked))
+    assert [answer.ids for answer in cut] == [whole[0].ids[:5], whole[1].ids[:5], []]
+    assert not any(answer.ended for answer in cut)
+
+
 def test_in_bfloat16_the_same_seed_gives_the_same_samples() -> None:
     model = small_llama(TOKENIZER, context=128).to(torch.bfloat16)
     first = sample_answers(model, TOKENIZER, PROMPTS, max_new_tokens=20, temperature=0.8, min_p=0.02, seed=3)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from elm_rl.evolution.seeds import SEED_NAMES, load_seed
+from elm_rl.mutation import background as background_module
 from elm_rl.mutation.background import CHUNK, FEWEST, BackgroundMutation
 from elm_rl.mutation.gp.operator import GPMutation
 from elm_rl.mutation.operator import Child, MutationOperator, Parent, parents_of
@@ -57,6 +58,30 @@ def test_a_killed_process_costs_no_child(background):
                 os.kill(pid, signal.SIGKILL)
     assert (made, rng.random()) == expected
     assert children_and_next_number(background, PARENTS) == expected, "another process takes over"
+
+
+class Forgetful(GPMutation):
+    """After the first parents its process is as one that joblib has put in the place of another."""
+
+    def children(self, parents, rng):
+        made = list(super().children(parents, rng))
+        if os.getpid() != THIS:
+            background_module._rng = None
+        yield from made
+
+
+THIS = os.getpid()
+
+
+@needs_cores
+def test_a_process_that_is_replaced_costs_no_child():
+    operator = BackgroundMutation(Forgetful())
+    try:
+        with pytest.raises(background_module._Replaced):
+            background_module._children(PARENTS[:1], None)
+        assert children_and_next_number(operator, PARENTS) == children_and_next_number(GPMutation(), PARENTS)
+    finally:
+        operator.close()
 
 
 @needs_cores

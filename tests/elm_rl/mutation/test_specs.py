@@ -46,6 +46,8 @@ def test_the_same_from_a_file_between_others(tmp_path: Path) -> None:
         (["gp,fast"], r"expected settings such as temperature=0.8 behind the commas"),
         (["gp", "gp"], r"Two operators are named 'gp'; give one of them another name, as in gp,name=second"),
         (["gp,name=a b"], r"An operator is named 'a b'; expected up to 80 letters"),
+        (["x" * 5000], r"There is no operator 'x{80}'; expected"),
+        (["gp,tries=1e999"], r"expected tries to be a whole number"),
         (["absent.toml"], r"'absent.toml' cannot be read \(No such file or directory\)"),
     ],
 )
@@ -60,6 +62,8 @@ def test_mistakes_are_one_sentence(texts: list[str], sentence: str) -> None:
         ("operator = 3", r"holds operator; expected tables \[\[operator\]\]"),
         ("[[operator]]\nkind = 'gp'\n[other]\n", r"holds operator, other; expected tables"),
         ("[[operator", r"is no TOML file"),
+        ("[[operator]]\nkind = 'gp'\ntries = [1]\n", r"expected tries to be a whole number"),
+        ("[[operator]]\nkind = 'gp'\nshare = {a = 1}\n", r"expected share to be a part"),
         ("[[operator]]\nname = 'x'\n", r"There is no operator 'None'"),
     ],
 )
@@ -116,6 +120,9 @@ def test_settings_are_read_by_their_types_from_text_and_from_values() -> None:
         ({"count": True}, r"it has count = True; expected a whole number or none\."),
         ({"loud": "maybe"}, r"it has loud = 'maybe'; expected true or false\."),
         ({"way": "up"}, r"it has way = 'up'; expected one of left, right\."),
+        ({"heat": [0.5]}, r"it has heat = \[0.5\]; expected a number\."),
+        ({"heat": 10**400}, r"expected a number\."),
+        ({"count": {"a": 1}}, r"expected a whole number or none\."),
         ({"heat": "-1"}, r"it: heat is -1.0; expected 0 or more\."),
     ],
 )

@@ -153,6 +153,18 @@ def test_a_replay_finds_every_reply_keeps_it_and_asks_for_nothing(tmp_path: Path
         recorded_ledgers(tmp_path / "nothing")
 
 
+def test_a_replay_has_paid_for_the_first_question_too(tmp_path: Path) -> None:
+    old, new = ledger_path(tmp_path / "old", "large"), ledger_path(tmp_path / "new", "large")
+    recorded = Ledger("large", TERMS, old)
+    recorded.checked(Usage(5, 7))
+    recorded.asked(request(0))
+    recorded.replied(request(0), ANSWER)
+    for _ in range(2):  # begun, and resumed
+        replay = Ledger("large", TERMS, new, [old])
+        assert replay.find(request(0)) == recorded.find(request(0))
+        assert replay.totals() == recorded.totals()
+
+
 @pytest.mark.parametrize(
     "line",
     [b"\n", b"{}\n", b"[]\n", b'"asked"\n', b"\xff\n", b'{"kind": "told"}\n', b'{"kind": "asked", "key": "a"}\n'],

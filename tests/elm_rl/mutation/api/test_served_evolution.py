@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def walks(handler: Handler) -> None:
 def config(out: Path, url: str, operator: str = "", **settings: Any) -> EvolveConfig:
     return EvolveConfig(
         out=out, seeds=("square",), operators=(f"api:tiny@{url},name=served,concurrency=2,back_off=0.001{operator}",),
-        batch_size=4, iterations=3, duration=1.0, n_jobs=1, progress=False, **settings,
+        batch_size=4, duration=1.0, n_jobs=1, progress=False, **{"iterations": 3, **settings},
     )  # fmt: skip
 
 
@@ -65,6 +66,40 @@ def test_a_run_killed_within_a_reply_ends_as_an_unkilled_one_and_pays_once(tmp_p
         run_evolve(config(tmp_path / "killed", server.url, resume=True))
         assert outcome(tmp_path / "killed") == expected
         assert asked + len(server.bodies) <= 2 + 12 + 2, "at most what was under way is asked again"
+
+
+def test_a_budget_loses_no_iteration_between_checkpoints(tmp_path: Path) -> None:
+    with serving() as server:
+        server.behave(walks)
+        run_evolve(config(tmp_path / "whole", server.url))
+        server.behave(walks)
+        limit = ",max_total_tokens=1000"
+        summary = run_evolve(config(tmp_path / "run", server.url, limit, checkpoint_every=50))
+        assert summary["iterations"] in (1, 2)
+        asked = len(server.bodies)
+        again = run_evolve(config(tmp_path / "run", server.url, limit, checkpoint_every=50, resume=True))
+        assert again["iterations"] == summary["iterations"]
+        assert again["spent"]["served"]["requests"] == summary["spent"]["served"]["requests"]
+        assert len(server.bodies) == asked + 1, "the first question"
+        done = run_evolve(config(tmp_path / "run", server.url, checkpoint_every=50, resume=True))
+        assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+        finished = run_evolve(config(tmp_path / "run", server.url, checkpoint_every=50, resume=True))
+        assert finished["spent"]["served"]["answers"] == done["spent"]["served"]["answers"] == 12
+
+
+def test_a_server_may_be_asked_otherwise_by_a_resumed_run(tmp_path: Path) -> None:
+    with serving() as server:
+        server.behave(walks)
+        served = f"api:tiny@{server.url},name=served,concurrency=2,back_off=0.001"
+
+        def run(*operators: str, iterations: int, resume: bool) -> dict[str, Any]:
+            settings = config(tmp_path / "run", server.url, iterations=iterations, resume=resume)
+            return run_evolve(replace(settings, operators=operators))
+
+        run("gp", f"{served},wait=false", iterations=2, resume=False)
+        run(f"{served},wait=false", iterations=4, resume=True)  # what it still owes is taken
+        run(served, iterations=6, resume=True)
+        assert run(f"{served},wait=false", iterations=8, resume=True)["iterations"] == 8
 
 
 def test_a_budget_ends_a_run_that_a_higher_one_lets_end_as_without(tmp_path: Path) -> None:

@@ -281,6 +281,22 @@ def test_the_key_is_sent_and_written_nowhere(
         operator(server, key="MY_KEY")
 
 
+def test_a_key_that_json_escapes_is_written_nowhere(
+    server: RudeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = 'sk-SECRET/KEY+1"23'
+    monkeypatch.setenv("MY_KEY", key)
+    told = json.dumps({"error": {"message": f"What of {key}?"}})
+    for text in (told, told.replace("/", "\\/")):
+        server.behave(sends(500, text.encode()), answers(f"```python\n# {key}\n{CHILD}```"))
+        made = operator(server, tmp_path, key="MY_KEY", concurrency=1)
+        (child,) = mutated(made, PARENTS[:1], seed=len(text))
+        written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+        assert "[key]" in written
+        assert "SECRET" not in written
+        assert "SECRET" not in str(child)
+
+
 def test_what_will_never_work_is_said_before_anything_is_written(server: RudeServer, tmp_path: Path) -> None:
     for act, sentence in (
         (sends(401, {"error": {"message": "No key"}}), "refuses a request without a key .401: No key.; put a key"),
