@@ -19,8 +19,10 @@ from tqdm import tqdm
 from benchmarks.tables import format_interval, markdown_table, publish
 from elm_rl.corpus.drawn_terrains import HELD_OUT_FAMILIES, DrawnTerrains
 from elm_rl.errors import ElmError
+from elm_rl.inventor.builtin import BUILTIN_POLICY
 from elm_rl.inventor.invent import InventConfig, invent_walkers
 from elm_rl.inventor.policy_watch import draw_texts
+from elm_rl.models.language_model import load_policy
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.distribution import TerrainDistribution
 from sodarace_gym.terrains.texts import terrain_from_text
@@ -109,6 +111,7 @@ def main() -> None:
     parser.add_argument("--n-jobs", type=int, default=-1, help="threads that evaluate")
     parser.add_argument("--write", action="store_true", help="write the result to benchmarks/results")
     given = parser.parse_args()
+    load_policy(given.model or BUILTIN_POLICY)  # says what is wrong with it; later an error counts as no walker
     terrains = terrains_of(given.terrains)
     copies = InventConfig.robustness + InventConfig.check_copies
     rows: list[list[object]] = []

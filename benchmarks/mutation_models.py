@@ -42,15 +42,20 @@ class History:
     Attributes:
         terrain: Name of the terrain.
         duration: Simulated seconds a walker is scored for.
+        robustness: Perturbed copies whose least distance counts.
+        gait: Whether its archives ask how walkers go.
         elites: How many elites its archives have.
         maps: The archives at the end of the run, which `offer` fills further.
     """
 
     def __init__(self, folder: Path) -> None:
         config = read_json(folder / CONFIG_FILE)
+        if len(config["terrains"]) != 1 or config.get("random_terrains"):
+            raise SystemExit(f"'{folder}' is a run on several terrains; give runs on one.")
         (self.terrain,) = config["terrains"]
-        self.duration = float(config["duration"])
+        self.duration, self.robustness = float(config["duration"]), int(config.get("robustness", 0))
         self._spec = ArchiveSpec(**{name: _tuples(value) for name, value in config["archive"].items()})
+        self.gait = self._spec.gait
         self._records = list(read_jsonl(folder / ADMITTED_FILE))
         self._tournament, self._uniform = int(config["tournament"]), float(config["uniform"])
         self.elites = len({(record["archive"], record["niche"]) for record in self._records})
@@ -63,14 +68,20 @@ class History:
         self.maps = Maps(self._spec, {record["archive"]: self.terrain for record in self._records})
         self.maps.rebuild(self._records)
 
-    def parents(self, count: int, seed: int) -> list[Parent]:
-        """Draws elites as the run does, from each archive in equal parts; ``count`` of them, or a few less."""
+    def parents(self, count: int, seed: int, others: int = 0) -> list[Parent]:
+        """Draws elites as the run does, from each archive in equal parts; ``count`` of them, or a few less.
+
+        Args:
+            count: How many.
+            seed: Seed of the draw.
+            others: Further elites beside each, for operators that combine several.
+        """
         rng, archives = np.random.default_rng(seed), self.maps.archives
         each = count // len(archives)
         return [
             parent
             for name in archives
-            for parent in self.maps.draw(name, each, 0, rng, tournament=self._tournament, uniform=self._uniform)
+            for parent in self.maps.draw(name, each, others, rng, tournament=self._tournament, uniform=self._uniform)
         ]
 
     def key_of(self, design: WalkerDesign, terrain: str) -> bytes:
@@ -84,7 +95,7 @@ class History:
     def offer(self, parent: Parent, program: str, score: Evaluation) -> float | None:
         """Offers a child to its parent's archive, as the run would have; its gain in QD score, None if it is not taken."""
         measures = self._spec.measure(score)
-        taken = self.maps.offer(parent.archive, program, score.fitness, measures, id=len(self._records))
+        taken = self.maps.offer(parent.archive, program, score.score, measures, id=len(self._records))
         return None if taken is None else taken.gain
 
 
@@ -197,12 +208,17 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     histories = [History(run) for run in options.run]
+    # The same parents for all, with as many others as the operator needs that combines most.
+    others = max(operator.parents_per_child for operator in make_operators(options.operator, background=False)) - 1
     for text in options.operator:
         total = Figures()
         for history in histories:
-            parents = history.parents(options.children, options.seed)
             (operator,) = make_operators([text], background=False)
-            with closing(operator), Evaluator(duration=history.duration) as evaluator:
+            parents = history.parents(options.children, options.seed, others)
+            with (
+                closing(operator),
+                Evaluator(duration=history.duration, robustness=history.robustness, gait=history.gait) as evaluator,
+            ):
                 figures, children = measure(operator, history, parents, evaluator, options.seed)
             total += figures
             for parent, child in list(zip(parents, children, strict=True))[: options.show]:

@@ -62,6 +62,9 @@ def evolve(
 ) -> None:
     """Runs a mix until so many programs are evaluated, or goes on doing so; a finished run is left as it is."""
     if (out / "summary.json").exists() and read_json(out / "summary.json")["evaluations"] >= evaluations:
+        made = read_json(out / "config.json")
+        if made["batch_size"] != batch_size or (mix.rounds and made["round_steps"] != round_steps):
+            raise SystemExit(f"'{out}' holds a run with another batch size or other steps a round; give another --out.")
         return
     # Children that are no program are not evaluated: some more iterations than it takes if all are.
     iterations = evaluations * (105 if mix.rounds else 200) // (100 * batch_size) + 1
@@ -148,9 +151,10 @@ def operator_rows(found: Mapping[str, Sequence[Outcome]]) -> list[list[object]]:
     rows: list[list[object]] = []
     for name, outcomes in found.items():
         for operator in dict.fromkeys(key for each in outcomes for key in each.counts):
-            mine = [each.counts[operator] for each in outcomes if operator in each.counts]
-            everything = [sum(counts["proposed"] for counts in each.counts.values()) for each in outcomes]
-            share = [100.0 * c["proposed"] / total for c, total in zip(mine, everything, strict=False)]
+            having = [each.counts for each in outcomes if operator in each.counts]
+            mine = [counts[operator] for counts in having]
+            everything = [sum(each["proposed"] for each in counts.values()) for counts in having]
+            share = [100.0 * c["proposed"] / total for c, total in zip(mine, everything, strict=True)]
             percents = [[100.0 * c[count] / max(1, c["proposed"]) for c in mine] for count in COUNTS]
             rows.append([name, operator, format_interval(share, 0), *(format_interval(values) for values in percents)])
     return rows

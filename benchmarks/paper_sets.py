@@ -156,12 +156,21 @@ def prepare(out: Path, terrains: Sequence[str], variant: Variant, seed: int, siz
     return folder
 
 
-def train(folder: Path, terrains: Sequence[str], name: str, sizes: Sizes, seed: int, n_jobs: int) -> Path:
-    """A policy gradient from the supervised start, on the terrains of the set; returns its folder."""
+def train(folder: Path, only: Sequence[str], name: str, sizes: Sizes, seed: int, n_jobs: int) -> Path:
+    """A policy gradient from the supervised start; returns its folder.
+
+    Args:
+        folder: Of the variant.
+        only: The terrains, for a policy that would else be asked for others.
+        name: Of the gradient.
+        sizes: How much.
+        seed: Of this run.
+        n_jobs: Threads that evaluate.
+    """
     out = folder / name
     shared: dict[str, Any] = {
         "start": folder / "supervised", "out": out, "updates": sizes.updates, "samples": SAMPLES // 4, "patience": 0,
-        "only": tuple(terrains), "least_designs": LEAST_DESIGNS, "robustness": ROBUSTNESS, "seed": seed, "n_jobs": n_jobs,
+        "only": tuple(only), "least_designs": LEAST_DESIGNS, "robustness": ROBUSTNESS, "seed": seed, "n_jobs": n_jobs,
     }  # fmt: skip
     runs: dict[str, Callable[[], Any]] = {
         "rank_gradient": lambda: run_rank_gradient(RankGradientConfig(**shared)),
@@ -264,7 +273,9 @@ def measure(
             found[f"{BOTH}{suffix}"] = judged(folder / "stage2.judged.json", stage2)
             policies = {"supervised": folder / "supervised"}
             for name in GRADIENTS if main else GRADIENTS[:1]:
-                policies[name] = train(folder, terrains, name, sizes, seed, n_jobs)
+                policies[name] = train(
+                    folder, () if variant.encoder == "codes" else terrains, name, sizes, seed, n_jobs
+                )
             for name, place in policies.items():
                 found[f"{name}{suffix}"] = judged(
                     place / "judged.json",

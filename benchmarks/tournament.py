@@ -65,8 +65,9 @@ def evolve(out: Path, draw: str, evaluations: int, seed: int, n_jobs: int) -> Fo
             )
         )
     judged = out / "robust_qd.json"
-    if not judged.exists():
-        write_json(judged, {"copies": COPIES, "robust_qd": robust_qd(out, n_jobs)})
+    done = read_json(out / "summary.json")["evaluations"]
+    if not judged.exists() or read_json(judged).get("evaluations") != done:
+        write_json(judged, {"copies": COPIES, "evaluations": done, "robust_qd": robust_qd(out, n_jobs)})
     robust = float(read_json(judged)["robust_qd"])
     return Found([outcome(out, round(share * evaluations)) for share in MARKS], robust)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import numpy as np
 
 from elm_rl.corpus.corpus import TRAIN, CorpusConfig, load_corpus, run_corpus
 from elm_rl.corpus.cross_table import CrossTableConfig, run_cross_table
-from elm_rl.errors import ConfigError
+from elm_rl.errors import ConfigError, ElmError
 from elm_rl.evolution.seeds import SEED_NAMES, seed_name
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import round_folder, run_evolve
@@ -112,8 +112,8 @@ class PipelineConfig:
     seeds: tuple[str, ...] = SEED_NAMES
     """Seed programs of evolution; each has an archive of its own."""
     exclude_archives: tuple[str, ...] = ()
-    """Archives of the evolution on Flat left out of the corpus, by the names of their seeds. That on the terrains mixes the
-    descendants of all seeds and is kept."""
+    """Archives left out of the corpus: those of seeds of the evolution on Flat, by their names; those of the evolution on the
+    terrains, which mix the descendants of all seeds, as all or all/Tunnel."""
     terrains: tuple[str, ...] = DEFAULT_TERRAINS
     """Terrains that stage 3 learns."""
     n_jobs: int = -1
@@ -140,7 +140,7 @@ class PipelineConfig:
             raise ConfigError(
                 f"terrains are {', '.join(self.terrains) or 'none'}; expected one or more, all different."
             )
-        names = [seed_name(text) for text in self.seeds]
+        names = [seed_name(text) for text in self.seeds] + ["all", *(f"all/{text}" for text in self.terrains)]
         if unknown := [name for name in self.exclude_archives if name not in names]:
             raise ConfigError(f"There is no archive {unknown[0]!r} to exclude; the archives are {', '.join(names)}.")
 
@@ -197,7 +197,8 @@ class _Clock:
             yield
         finally:
             self.seconds[part] = round(self.seconds.get(part, 0.0) + time.monotonic() - begun, 1)
-            write_json(self.file, self.seconds)
+            with suppress(ElmError):  # a full disk, of which the stage has its own to say
+                write_json(self.file, self.seconds)
 
 
 def _stage1(config: PipelineConfig, scale: Scale, clock: _Clock) -> dict[str, Any]:

@@ -73,6 +73,8 @@ class CrossTableConfig(DrawnTerrains):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
         if not self.terrains and not self.draws:
             raise ConfigError("There are no terrains; name some (terrains) or have some drawn (draws).")
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
         try:

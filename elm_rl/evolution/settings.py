@@ -63,8 +63,8 @@ class EvolveConfig(DrawnTerrains):
     """What mutates, by kind and source, with settings behind commas, as in chat:models/small,temperature=0.8,name=warm; or
     TOML files that hold such operators (docs/evolution.md)."""
     rounds: int = 0
-    """So many times, after equal parts of the iterations, train a model of line edits anew on all children of the run. It
-    joins the other operators, in the place of the round's before it."""
+    """So many times, after equal parts of the iterations, train a model of line edits anew on the children of the run, those of
+    its first iterations apart. It joins the other operators, in the place of the round's before it."""
     round_start: str = "builtin"
     """What each round's training begins from: builtin, the folder of another model of line edits, or scratch."""
     round_steps: int = 1000

@@ -1,7 +1,8 @@
 """Stage 1 as the command line runs it: operators by name, and rounds in which the run's own history trains another.
 
 With rounds, the iterations fall into equal parts. After each part but the last, a mutation model is trained anew from the same
-start on all children of the run, and joins the other operators, in the place of the last round's.
+start on the children of the run, those of its first iterations apart, and joins the other operators, in the place of the last
+round's.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from elm_rl.errors import ConfigError
 from elm_rl.evolution.map_elites import ALL_DONE, recorded_arrivals, run_evolution
 from elm_rl.evolution.planting import check_seeds, planted_programs
 from elm_rl.evolution.settings import EvolveConfig
+from elm_rl.models.training_options import TRAINING_FILE
 from elm_rl.mutation.operator import MutationOperator
 from elm_rl.mutation.specs import make_operators, read_specs
-from elm_rl.runs.checkpoint import load_checkpoint
+from elm_rl.runs.checkpoint import newest_checkpoint
 from elm_rl.runs.run_directory import check_place
 from sodarace_gym.evaluation import Evaluator
 
@@ -41,15 +43,16 @@ def run_evolve(config: EvolveConfig) -> dict[str, Any]:
     check_place(config.out, resume=config.resume)
     planted_programs(config)
     check_seeds(config)
-    _check_rounds(config)
+    ends = last_iterations(config)
+    _check_rounds(config, ends)
     if config.replay is not None:
         recorded_arrivals(config.replay)
     with Evaluator(n_jobs=config.n_jobs, duration=config.duration, gait=config.archive.gait) as evaluator:
         summary: dict[str, Any] = {}
         for number in range(config.rounds + 1):
-            part = _part(config, number)
+            part = _part(config, number, ends)
             if number > 0:
-                _train(config, number)
+                _train(config, number, ends)
             operators = make_operators(part.operators, background=config.n_jobs != 1)
             with closing(_All(operators)):
                 summary = run_evolution(part, operators, evaluator, resume=config.resume or number > 0).summary
@@ -58,15 +61,14 @@ def run_evolve(config: EvolveConfig) -> dict[str, Any]:
         return summary
 
 
-def _check_rounds(config: EvolveConfig) -> None:
-    """Makes the settings of all parts, and reads what the training of a round begins from.
+def _check_rounds(config: EvolveConfig, ends: Sequence[int]) -> None:
+    """Makes the settings of all parts, and reads what the training of a round begins from, if one is still to be trained.
 
     Raises:
         ElmError: Something is wrong that would else be found after the first part.
     """
     if not config.rounds:
         return
-    ends = last_iterations(config)
     if any(end <= begin for begin, end in itertools.pairwise([0, *ends])):
         kept = _kept_ends(config)
         reason = f"; rounds were trained after {' and '.join(map(str, kept))}" if kept else ""
@@ -80,9 +82,16 @@ def _check_rounds(config: EvolveConfig) -> None:
     if taken := [spec.name for spec in read_specs(config.operators) if spec.name in trained]:
         raise ConfigError(f"An operator is named {taken[0]}, as that of a round will be; give it another name.")
     for number in range(config.rounds + 1):
-        _part(config, number)
-    if config.round_start != "scratch":
-        make_operators([f"edits:{config.round_start}" if config.round_start != "builtin" else "builtin"])[0].close()
+        _part(config, number, ends)
+    trained_all = all(
+        (round_folder(config.out, number) / TRAINING_FILE).exists() for number in range(1, config.rounds + 1)
+    )
+    if config.round_start != "scratch" and not trained_all:
+        # Imported when it is needed: evolution without rounds should not wait for torch.
+        from elm_rl.mutation.edits.operator import EditModelMutation
+        from elm_rl.mutation.edits.training import start_folder
+
+        EditModelMutation(start_folder(config.round_start))
 
 
 class _All:
@@ -109,11 +118,9 @@ def last_iterations(config: EvolveConfig) -> list[int]:
 
 def _kept_ends(config: EvolveConfig) -> list[int]:
     """The last iterations of the parts that a round has learnt from: these stay as they are."""
-    phases: list[dict[str, Any]] = []
-    if config.resume and config.rounds:
-        load_checkpoint(config.out, lambda state: phases.extend(state["phases"]))
+    state = newest_checkpoint(config.out) if config.resume and config.rounds else None
     ends: dict[int, int] = {}
-    for phase in phases:
+    for phase in state["phases"] if state is not None else ():
         rounds = [int(name[6:]) for name in phase["operators"] if re.fullmatch(r"round-\d+", name)]
         ends[max(rounds, default=0)] = phase["last_iteration"]
     return [end for part, end in sorted(ends.items()) if round_folder(config.out, part + 1).exists()]
@@ -124,22 +131,22 @@ def round_folder(out: Path, number: int) -> Path:
     return out / ROUNDS_FOLDER / str(number)
 
 
-def _part(config: EvolveConfig, number: int) -> EvolveConfig:
+def _part(config: EvolveConfig, number: int, ends: Sequence[int]) -> EvolveConfig:
     """The settings of one part of the run: until when, and with which operators."""
     operators = list(config.operators)
     if number > 0:
         share = f",share={config.round_share}" if config.round_share else ""
         trained = f"edits:{round_folder(config.out, number)},name=round-{number}{share}"
         operators.append(trained)
-    return replace(config, operators=tuple(operators), iterations=last_iterations(config)[number])
+    return replace(config, operators=tuple(operators), iterations=ends[number])
 
 
-def _train(config: EvolveConfig, number: int) -> None:
+def _train(config: EvolveConfig, number: int, ends: Sequence[int]) -> None:
     """Trains the model of a round on the children of the parts before it, unless that was done before."""
     # Imported when it is needed: evolution without rounds should not wait for torch.
     from elm_rl.mutation.edits.training import EditTrainingConfig, run_edit_training
 
-    until = last_iterations(config)[number - 1]
+    until = ends[number - 1]
     run_edit_training(
         EditTrainingConfig(
             evolution=(config.out,),

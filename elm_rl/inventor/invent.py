@@ -81,6 +81,8 @@ class InventConfig:
             raise ConfigError(
                 f"temperature is {self.temperature} and min_p {self.min_p}; expected 0 or more, and from 0 to 1."
             )
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
         if not 0 < self.duration < math.inf:
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
         self.ground()

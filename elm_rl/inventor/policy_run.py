@@ -178,12 +178,12 @@ class PolicyRun:
         return result
 
     def _decide(self) -> None:
-        if self.watch.collapsed:
+        if self.update >= self._updates:
+            self.stopped = "updates"
+        elif self.watch.collapsed:
             self.stopped = "collapsed"
         elif not self.watch.patient:
             self.stopped = "patience"
-        elif self.update >= self._updates:
-            self.stopped = "updates"
 
     def _look(self, record: dict[str, Any]) -> None:
         """Takes a standing, keeps the policy if it is the best, and writes a checkpoint."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -89,6 +90,8 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
             raise ConfigError(
                 "novelty needs known, which says what walkers the policy was shown, and known needs novelty."
             )
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
         try:
@@ -101,7 +104,10 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
 
     def compared(self) -> dict[str, Any]:
         """The settings that decide what is learnt."""
-        return {name: value for name, value in asdict(self).items() if name not in _NOT_COMPARED}
+        settings = {name: value for name, value in asdict(self).items() if name not in _NOT_COMPARED}
+        if not self.only:  # a setting that older runs did not have
+            del settings["only"]
+        return settings
 
     def fixed(self, policy: TerrainPolicy) -> list[str]:
         """The terrains of all updates; none where they are drawn.
@@ -117,6 +123,11 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
     def room(self, policy: TerrainPolicy) -> int:
         """Tokens at which a program of a policy is cut."""
         return min(self.longest, context_length(policy) - policy.config.prompt_length - 1)
+
+
+def _digest(designs: frozenset[bytes]) -> str | int:
+    """What tells known walkers apart; 0 for none."""
+    return blake2b(b"".join(sorted(designs)), digest_size=8).hexdigest() if designs else 0
 
 
 class Steps(Protocol):
@@ -213,7 +224,7 @@ def run_policy_stage(
     """
     start = config.start or BUILTIN_POLICY
     known = known_designs(config.known)
-    settings = config.compared() | {"start_weights": weights_digest(start), "known_walkers": len(known)}
+    settings = config.compared() | {"start_weights": weights_digest(start), "known_walkers": _digest(known)}
 
     def work() -> PolicyResult:
         policy, tokenizer = load_policy(start)

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from elm_rl.errors import ConfigError
 from elm_rl.judging.terrain_scores import Known, TerrainScore, mean_scores, score_terrains
 from elm_rl.models.conditioning import TerrainPolicy, prompts_of
-from elm_rl.models.sampling import sample_completions
+from elm_rl.models.sampling import sample_answers
 from elm_rl.models.tokenizer import decode_program
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.distribution import TerrainDistribution
@@ -112,7 +112,7 @@ class PolicyWatch:
     ) -> None:
         self._policy, self._tokenizer, self._evaluator = policy, tokenizer, evaluator
         self.settings = settings
-        self._sampling = {"max_new_tokens": longest, "temperature": temperature}
+        self._longest, self._temperature = longest, temperature
         self._robustness = robustness
         self._seed = seed
         self._fixed = bool(fixed)
@@ -169,8 +169,16 @@ class PolicyWatch:
     def _measure(self, update: int) -> Standing:
         each = self.samples // len(self.texts)
         prompts = prompts_of(self._policy, self._tokenizer, [text for text in self.texts for _ in range(each)])
-        ids = sample_completions(self._policy, self._tokenizer, prompts, seed=self._seed, **self._sampling)
-        programs = [decode_program(self._tokenizer, answer) for answer in ids]
+        answers = sample_answers(
+            self._policy,
+            self._tokenizer,
+            prompts,
+            max_new_tokens=self._longest,
+            temperature=self._temperature,
+            seed=self._seed,
+        )
+        # What was cut counts as none, as in the reward.
+        programs = [decode_program(self._tokenizer, answer.ids) if answer.ended else "" for answer in answers]
         by_terrain = {text: programs[row * each : (row + 1) * each] for row, text in enumerate(self.texts)}
         scores: dict[str, TerrainScore] = score_terrains(by_terrain, self._evaluator, _NOTHING, self._robustness)
         mean = mean_scores(scores)

@@ -2,8 +2,9 @@
 
 What counts is the least distance of a walker and its perturbed copies, so that luck earns nothing. Distances on different
 terrains differ by an order of magnitude: a policy that sees walker units neglects the hard ones. Ranks within a terrain know
-no units, and their mean is zero on every terrain, which is the baseline that a policy gradient wants. A policy that is to
-invent, and not only to remember, earns less for walkers that it was shown.
+no units, and their mean is zero on every terrain, which is the baseline that a policy gradient wants; what copies share and
+what known walkers are refused comes off that. A policy that is to invent, and not only to remember, earns less for walkers that
+it was shown.
 """
 
 from __future__ import annotations

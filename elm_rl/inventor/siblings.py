@@ -74,6 +74,8 @@ class SiblingsConfig:
         for name, low in (("portfolio", 1), ("count", 1), ("children", 1), ("terrains", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
         if not 0 < self.keep <= 1:
             raise ConfigError(f"keep is {self.keep}; expected a share above 0 and up to 1.")
 

@@ -135,8 +135,10 @@ def sample_answers(
     completions: list[Completion] = []
     for begin in range(0, len(prompts), batch_size):
         batch = [list(prompt) for prompt in prompts[begin : begin + batch_size]]
-        room = context - max(map(len, batch))
-        steps = [min(limit, room) for limit in limits[begin : begin + batch_size]]
+        steps = [
+            min(limit, context - len(prompt))
+            for limit, prompt in zip(limits[begin : begin + batch_size], batch, strict=True)
+        ]
         # Random numbers of its own for each sample, whatever the limits of the others and the size of the batch.
         draws = np.zeros((len(batch), max(steps)))
         for row, count in enumerate(steps):

@@ -149,6 +149,7 @@ def train_causal_lm(
         held_out_loss=recorder.held_out_loss,
     )
     if not math.isfinite(result.train_loss):
+        checkpoints.remove()  # or another learning rate would be refused as another run's
         raise ElmError(f"Training diverged (the loss is {result.train_loss}); lower the learning rate and run again.")
     if is_main_process():
         model = model if finish is None else finish(model)

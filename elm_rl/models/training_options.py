@@ -73,6 +73,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"{name} must be a positive number, got {value}.")
+        if not 0 <= self.seed < 2**32:  # numpy's bound, which the Trainer seeds
+            raise ConfigError(f"seed is {self.seed}; expected 0 to {2**32 - 1}.")
         if not 0 <= self.warmup < 1 or not 0 <= self.weight_decay <= 1:
             raise ConfigError(
                 f"warmup must lie in [0, 1) and weight_decay in [0, 1], got {self.warmup} and {self.weight_decay}."

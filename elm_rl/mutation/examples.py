@@ -68,6 +68,15 @@ class MutationExample:
     child: str
     lineage: str
 
+    @property
+    def children(self) -> tuple[str]:
+        """The child, as one of several."""
+        return (self.child,)
+
+    def keeping(self, wanted: Callable[[str], bool]) -> MutationExample | None:
+        """Itself, if its child is wanted."""
+        return self if wanted(self.child) else None
+
 
 def mutation_examples(records: Iterable[Mapping[str, Any]], run: int = 0) -> list[MutationExample]:
     """Finds the (parent, message, child) triples among admitted programs, whatever operator made the child.
@@ -85,7 +94,7 @@ def mutation_examples(records: Iterable[Mapping[str, Any]], run: int = 0) -> lis
         child = programs[record["id"]] = record["program"]
         parent = None if record["parent"] is None else programs.get(record["parent"])
         if parent is not None and parent != child and record["message"]:
-            lineage = f"{run}/{record['archive']}/{record['root']}"
+            lineage = f"{run}/{record['root']}"
             examples.setdefault((parent, child), MutationExample(parent, record["message"], child, lineage))
     return list(examples.values())
 

@@ -174,6 +174,6 @@ def _texts(triples: Sequence[MutationExample], format: str) -> list[str]:
 def _fingerprint(triples: Sequence[MutationExample]) -> str:
     digest = hashlib.sha256()
     for triple in triples:
-        for text in (triple.parent, triple.message, triple.child):
+        for text in (triple.parent, triple.message, triple.child, triple.lineage):
             digest.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]

@@ -90,7 +90,7 @@ class MutationModelConfig(TrainConfig):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {names}.")
         if self.size not in MODEL_SIZES:
             raise ConfigError(f"There is no model size {self.size!r}; the sizes are {', '.join(MODEL_SIZES)}.")
-        if self.vocab_size < 260 or (self.context or 16) < 16 or not 0 <= self.held_out < 1:
+        if self.vocab_size < 260 or (self.context is not None and self.context < 16) or not 0 <= self.held_out < 1:
             raise ConfigError(
                 "Expected vocab_size >= 260, context >= 16 and 0 <= held_out < 1; got "
                 f"{self.vocab_size}, {self.context} and {self.held_out}."

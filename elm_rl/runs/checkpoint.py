@@ -13,6 +13,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -117,6 +118,15 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
             sync_folder(folder)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest state that is whole, only to be looked at: logs are not verified, and nothing is repaired; None without any."""
+    for path in (folder / CHECKPOINT_FILE, folder / PREVIOUS_CHECKPOINT_FILE):
+        if path.exists():
+            with suppress(ElmError):
+                return _read_checkpoint(path)
+    return None
 
 
 def load_checkpoint(folder: Path, restore: Callable[[dict[str, Any]], None]) -> bool:

@@ -293,6 +293,7 @@ def _after_fork_in_child() -> None:
     for evaluator in list(_evaluators):
         # It may be held by a thread that exists only in the parent.
         evaluator._lock = Lock()
+        evaluator._reader = None
 
 
 if hasattr(os, "register_at_fork"):

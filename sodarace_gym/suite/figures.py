@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sodarace_gym.suite.generator import Training
+from sodarace_gym.suite.results import needed
 from sodarace_gym.suite.statistics import Scores, interquartile_mean, interquartile_mean_interval
 from sodarace_gym.suite.task import FIRST
 
@@ -123,10 +124,12 @@ def _figures(name: str, rows: pd.DataFrame) -> Figures:
 
 
 def _training(rows: pd.DataFrame) -> Training:
+    pandas = needed("pandas")
     # None where it was not known, because the generator could not be made.
     spent = {field.name: rows[f"training_{field.name}"].max() for field in fields(Training)}
-    whole = {name: int(value) for name, value in spent.items() if name != "seconds" and value == value}
-    return Training(**whole, seconds=float(spent["seconds"]) if spent["seconds"] == spent["seconds"] else 0.0)
+    known = {name: value for name, value in spent.items() if pandas.notna(value)}
+    whole = {name: int(value) for name, value in known.items() if name != "seconds"}
+    return Training(**whole, seconds=float(known.get("seconds", 0.0)))
 
 
 def _matrix(rows: pd.DataFrame, column: str) -> Scores:

@@ -153,10 +153,17 @@ class Task:
         with self._lock:
             # What writes programs one by one, and other threads, may have evaluated others meanwhile. Of a text that carries
             # a walker of its own (CompiledProgram) the text alone counts.
+            if texts and self.left <= 0:
+                raise BudgetSpent
             texts = [str.__str__(text) for text in texts[: max(0, self.left)]]
             self._taken += len(texts)
         start = time.perf_counter()
-        evaluations = self._evaluator.evaluate(texts, self._terrain)
+        try:
+            evaluations = self._evaluator.evaluate(texts, self._terrain)
+        except BaseException:  # nothing came of it
+            with self._lock:
+                self._taken -= len(texts)
+            raise
         with self._lock:
             self._books.seconds += time.perf_counter() - start
             for text, evaluation in zip(texts, evaluations, strict=True):

@@ -92,7 +92,10 @@ def test_times_of_a_resumed_run_are_added(run):
         ({"terrains": ("LeftWal",)}, "LeftWal"),
         ({"terrains": ("Tunnel", "Tunnel")}, "all different"),
         ({"terrains": ()}, "one or more"),
-        ({"exclude_archives": ("radial",)}, "no archive 'radial' to exclude; the archives are square"),
+        (
+            {"exclude_archives": ("radial",)},
+            "no archive 'radial' to exclude; the archives are square, all, all/LeftWall",
+        ),
         ({"seed": -1}, "seed is -1"),
         ({"n_jobs": 0}, "n_jobs 0"),
     ],

@@ -195,8 +195,8 @@ def condition(
 
     Args:
         language_model: Any causal language model of transformers with one embedding table; it is not changed.
-        terrains: The terrains, all different, or texts that name them. Codes are learnt for these and no others; the other
-            encoders take any terrain at any time.
+        terrains: The terrains, or texts that name them. Codes are learnt for these and no others, so that they have to be
+            different; the other encoders take any terrain at any time.
         encoder: Name of the encoder: codes, profile or image; or text, which tells the terrain in the model's own words.
         prefix_length: Slots of each terrain; a text takes as many tokens as it needs.
         kinds: Kinds of walkers among which an encoder that looks chooses.
@@ -207,8 +207,8 @@ def condition(
         seed: Seed of what the encoder begins with; torch's global generator is left as it was.
 
     Raises:
-        ConfigError: The model is conditioned already or no causal language model, terrains are missing or doubled, there is
-            no such encoder, or ``prefix_length`` is below 1.
+        ConfigError: The model is conditioned already or no causal language model, terrains of codes are missing or doubled,
+            there is no such encoder, or ``prefix_length`` is below 1.
     """
     if isinstance(language_model, TerrainPolicy) or language_model.get_output_embeddings() is None:
         raise ConfigError(

@@ -90,6 +90,10 @@ class TerrainBook:
         return number
 
     def _unknown(self, terrain: str) -> ConfigError:
+        if terrain in self._texts:
+            return ConfigError(
+                f"{terrain!r} names another terrain than the one of that name which the model learnt; ask with that Terrain."
+            )
         return ConfigError(
             f"The model knows the terrains {', '.join(self._texts)}, but got {terrain!r}; use one of these, or train a policy "
             "that looks at terrains (terrain_encoder profile, image or text)."

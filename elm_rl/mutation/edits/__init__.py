@@ -1,9 +1,8 @@
 """A small language model that writes which lines of a program change: the built-in operator, and how it is trained.
 
 `line_edits` has the format and its tokens, `questions` what the model is asked and answers, `grammar` what may follow in an
-answer, and `scope` which lines fit a program; `sampling` draws answers, `judging` says what to expect of them, and `operator`
-makes children of them. `lessons` finds in evolution runs what there is to learn, and `training` trains a model on it. `builtin`
-is the trained one that comes with this package.
+answer, and `scope` which lines fit a program; `sampling` draws answers, and `operator` makes children of them. `lessons` finds
+in runs what there is to learn, and `training` trains a model on it. `builtin` is the trained one that comes with this package.
 """
 
 from __future__ import annotations

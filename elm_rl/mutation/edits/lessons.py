@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,16 @@ class Lesson:
     answers: tuple[Answer, ...]
     lineage: str
 
+    @property
+    def children(self) -> list[str]:
+        """What its changes made of it."""
+        return [answer.child for answer in self.answers]
+
+    def keeping(self, wanted: Callable[[str], bool]) -> Lesson | None:
+        """With the wanted ones of its changes alone; None where there are none."""
+        answers = tuple(answer for answer in self.answers if wanted(answer.child))
+        return replace(self, answers=answers) if answers else None
+
 
 def find_lessons(
     admitted: Iterable[Mapping[str, Any]],
@@ -110,7 +120,7 @@ def find_lessons(
         kept = {answer.child: answer for answer in reversed(answers) if answer.child != parent["program"]}
         if kept:
             measures = {name: parent[name] for name in ("height", "width") if name in parent}
-            lineage = f"{run}/{parent['archive']}/{parent['root']}"
+            lineage = f"{run}/{parent['root']}"
             lessons.append(Lesson(parent["program"], parent["fitness"], measures, tuple(kept.values()), lineage))
     return lessons
 

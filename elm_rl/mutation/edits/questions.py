@@ -3,8 +3,7 @@
 A question is ``<bos> notes program <sep> verdict``: notes of how far the parent walks and how large it is, its marked lines,
 and the verdict that its child is to get. The answer is ``message edits <eos>``: the model itself chooses which of the commit
 messages its change goes by. Outcomes make failures worth learning from: a model that has read what becomes of bad changes is
-asked for good ones, as in decision transformers (Chen et al. 2021) and, with programs, SOAR (Pourcel et al. 2025). And it can
-judge: by Bayes' rule, what it would write where each verdict is asked for says which verdict an answer is likely to get.
+asked for good ones, as in decision transformers (Chen et al. 2021) and, with programs, SOAR (Pourcel et al. 2025).
 """
 
 from __future__ import annotations

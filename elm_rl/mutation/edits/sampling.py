@@ -134,6 +134,8 @@ def _answer(
     stopped: Callable[[], bool],
 ) -> None:
     """Writes answers to some questions side by side."""
+    if stopped():
+        return
     reader = Reader(model)
     reader.read([question.ids for question in questions], [0] * len(questions))
     first = reader.read(

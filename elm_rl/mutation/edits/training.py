@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +29,14 @@ from elm_rl.mutation.trained_format import MUTATION_FILE
 from elm_rl.runs.children_file import read_children
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.processes import done_once, is_main_process
-from elm_rl.runs.run_directory import ADMITTED_FILE, explained_disk_errors, read_jsonl, write_json
+from elm_rl.runs.run_directory import (
+    ADMITTED_FILE,
+    CONFIG_FILE,
+    explained_disk_errors,
+    read_json,
+    read_jsonl,
+    write_json,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,11 @@ class EditModelConfig(LessonConfig, TrainConfig):
         TrainConfig.__post_init__(self)
         if self.size not in MODEL_SIZES:
             raise ConfigError(f"There is no model size {self.size!r}; the sizes are {', '.join(MODEL_SIZES)}.")
+        if self.start is not None and (self.size, self.vocab_size) != (
+            EditModelConfig.size,
+            EditModelConfig.vocab_size,
+        ):
+            raise ConfigError("size and vocab_size are of models from scratch; leave them out with start.")
         if self.vocab_size < SMALLEST_VOCABULARY or self.context < 128 or not 0 <= self.held_out < 1:
             raise ConfigError(
                 f"Expected vocab_size >= {SMALLEST_VOCABULARY}, context >= 128 and 0 <= held_out < 1; got "
@@ -102,12 +114,19 @@ def run_edit_training(config: EditTrainingConfig) -> TrainResult:
         try:
             admitted = [record for record in read_jsonl(path) if record["iteration"] <= last]
             children = (line for line in read_children(folder) if line["iteration"] <= last)
-            lessons += find_lessons(admitted, children, config, run=run, seed=config.seed)
+            lessons += find_lessons(admitted, children, _for_run(config, folder), run=run, seed=config.seed)
         except (KeyError, TypeError) as error:
             raise ElmError(
                 f"'{folder}' is damaged ({type(error).__name__}: {error}); restore it from a copy."
             ) from error
     return train_edit_model(lessons, config.out, config)
+
+
+def _for_run(config: EditTrainingConfig, folder: Path) -> EditTrainingConfig:
+    """The settings without leaps where niches move: what a leap would have been worth cannot be told from records there."""
+    run = read_json(folder / CONFIG_FILE) if (folder / CONFIG_FILE).exists() else {}
+    kind = (run.get("archive") or {}).get("kind", "grid")
+    return config if kind in ("grid", "cvt") else replace(config, leaps=0)
 
 
 def train_edit_model(lessons: Sequence[Lesson], output_dir: Path, config: EditModelConfig) -> TrainResult:
@@ -189,6 +208,10 @@ def _examples(coder: EditCoder, lessons: Sequence[Lesson], *, learn_programs: bo
 def _fingerprint(lessons: Sequence[Lesson]) -> str:
     digest = hashlib.sha256()
     for lesson in lessons:
-        for text in (lesson.parent, *(part for each in lesson.answers for part in (each.child, each.verdict.name))):
+        told = (lesson.parent, lesson.lineage, repr(lesson.fitness), repr(dict(lesson.measures)))
+        for text in (
+            *told,
+            *(part for each in lesson.answers for part in (each.child, each.message, each.verdict.name)),
+        ):
             digest.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]

@@ -23,6 +23,7 @@ from elm_rl.inventor.rank_gradient import RankGradientConfig, run_rank_gradient
 from elm_rl.inventor.rank_reward import RankReward, rank_advantages
 from elm_rl.models.conditioning import condition
 from elm_rl.models.language_model import load_language_model, load_policy, make_model, save_language_model
+from elm_rl.models.sampling import Completion
 from elm_rl.models.tokenizer import train_tokenizer, unsampleable_ids
 from sodarace_gym.evaluation import Evaluator
 from tests.elm_rl.inventor.crawlers import PROGRAMS, make_start
@@ -163,8 +164,8 @@ def test_different_walkers_are_counted_on_the_terrain_that_has_the_fewest(
 ) -> None:
     policy, tokenizer = load_policy(start)
     alike, different = PROGRAMS[:1] * 4, PROGRAMS[:4]
-    written = [tokenizer(text)["input_ids"] for text in (*alike, *different)]
-    monkeypatch.setattr(policy_watch, "sample_completions", lambda *_, **__: written)
+    written = [Completion(tokenizer(text)["input_ids"], True) for text in (*alike, *different)]
+    monkeypatch.setattr(policy_watch, "sample_answers", lambda *_, **__: written)
     settings = WatchSettings(evaluation_samples=8)
     with Evaluator(n_jobs=1, duration=1.0) as evaluator:
         watch = PolicyWatch(
@@ -181,6 +182,10 @@ def test_different_walkers_are_counted_on_the_terrain_that_has_the_fewest(
         watch.look(0)
     assert watch.last.designs == 1 / 4
     assert watch.last.valid == 1.0
+    written[0] = Completion(written[0].ids, False)
+    with Evaluator(n_jobs=1, duration=1.0) as watch._evaluator:
+        watch.look(1)
+    assert watch.last.valid == 7 / 8, "what was cut counts as none"
 
 
 def test_a_finished_run_is_reused_and_one_with_other_settings_is_not(start: Path, tmp_path: Path) -> None:

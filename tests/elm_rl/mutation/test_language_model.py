@@ -58,7 +58,7 @@ def triples() -> list[MutationExample]:
 def trained(triples: list[MutationExample], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model after a few steps; what it writes is mostly nonsense, which is what these tests want."""
     folder = tmp_path_factory.mktemp("mutation_model")
-    config = MutationModelConfig(size="0.1M", vocab_size=400, context=384, max_steps=6, batch_size=8, held_out=0.2)
+    config = MutationModelConfig(size="0.1M", vocab_size=400, context=512, max_steps=6, batch_size=8, held_out=0.2)
     result = train_mutation_model(triples, folder, config)
     assert result.steps == 6
     assert result.held_out_loss is not None
@@ -289,8 +289,8 @@ def test_triples_join_children_with_their_parents_once() -> None:
     ]
     found = mutation_examples(records, run=2)
     assert [(t.parent, t.message, t.child, t.lineage) for t in found] == [
-        ("a", "m", "b", "2/square/1"),
-        ("b", "m", "c", "2/square/1"),
+        ("a", "m", "b", "2/1"),
+        ("b", "m", "c", "2/1"),
     ]
 
 
@@ -320,7 +320,7 @@ def test_the_loss_is_on_the_child_and_if_so_set_on_the_parent(
 ) -> None:
     def train(model: Any, tokenizer: Any, examples: Any, *_: Any, held_out: Any, **__: Any) -> None:
         texts = {(t.parent, t.message, t.child) for t in triples}
-        assert len(examples) + len(held_out) == len(triples)
+        assert 0.6 * len(triples) < len(examples) + len(held_out) <= len(triples), "near twins are dropped"
         assert 0 < len(held_out) <= 0.3 * len(triples)
         for part, given_whole in ((examples, not learn_parents), (held_out, True)):
             for prompt, completion in part:
