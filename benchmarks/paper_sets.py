@@ -157,16 +157,7 @@ def prepare(out: Path, terrains: Sequence[str], variant: Variant, seed: int, siz
 
 
 def train(folder: Path, only: Sequence[str], name: str, sizes: Sizes, seed: int, n_jobs: int) -> Path:
-    """A policy gradient from the supervised start; returns its folder.
-
-    Args:
-        folder: Of the variant.
-        only: The terrains, for a policy that would else be asked for others.
-        name: Of the gradient.
-        sizes: How much.
-        seed: Of this run.
-        n_jobs: Threads that evaluate.
-    """
+    """A policy gradient from the supervised start, on these terrains only where some are named; returns its folder."""
     out = folder / name
     shared: dict[str, Any] = {
         "start": folder / "supervised", "out": out, "updates": sizes.updates, "samples": SAMPLES // 4, "patience": 0,

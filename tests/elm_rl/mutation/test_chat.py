@@ -58,7 +58,7 @@ class Asked:
         self._decode = operator._local.tokenizer.decode
         operator._local.answers = self.answers  # type: ignore[method-assign]
 
-    def answers(self, questions: list[list[int]], limits: list[int], seed: int, complete: Any = None) -> list[Any]:
+    def answers(self, questions: list[list[int]], limits: list[int], seed: int, **_: Any) -> list[Any]:
         self.questions = [self._decode(question) for question in questions]
         self.limits = list(limits)
         return [None] * len(limits)
@@ -224,9 +224,9 @@ def test_what_fails_comes_back_with_its_error_and_is_remembered(
     asked: list[str] = []
     answers = LocalModel.answers
 
-    def kept(self: LocalModel, questions: Sequence[list[int]], *arguments: Any) -> Any:
+    def kept(self: LocalModel, questions: Sequence[list[int]], *arguments: Any, **named: Any) -> Any:
         asked.extend(self.tokenizer.decode(question) for question in questions)
-        return answers(self, questions, *arguments)
+        return answers(self, questions, *arguments, **named)
 
     monkeypatch.setattr(LocalModel, "answers", kept)
     config = EvolveConfig(
