@@ -209,11 +209,12 @@ def main() -> None:
     rows = []
     histories = [History(run) for run in options.run]
     # The same parents for all, with as many others as the operator needs that combines most.
-    others = max(operator.parents_per_child for operator in make_operators(options.operator, background=False)) - 1
-    for text in options.operator:
+    # Made one by one, as two of them may have one name.
+    operators = [make_operators([text], background=False)[0] for text in options.operator]
+    others = max(operator.parents_per_child for operator in operators) - 1
+    for text, operator in zip(options.operator, operators, strict=True):
         total = Figures()
         for history in histories:
-            (operator,) = make_operators([text], background=False)
             parents = history.parents(options.children, options.seed, others)
             with (
                 closing(operator),

@@ -35,8 +35,8 @@ from elm_rl.report import ReportConfig, run_report
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import SUMMARY_FILE, read_json, versions, write_json
 from elm_rl.runs.run_lock import opened_run
+from elm_rl.runs.setting_checks import check_threads, named_terrain
 from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.terrains.texts import terrain_from_text
 
 TIMING_FILE = "timing.json"
 ROBUSTNESS = 2
@@ -128,14 +128,10 @@ class PipelineConfig:
         if self.preset not in PRESETS:
             raise ConfigError(f"There is no preset {self.preset!r}; the presets are {', '.join(PRESETS)}.")
         # Here, and not hours later when the stage that needs them is reached.
-        if self.seed < 0 or self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(
-                f"seed is {self.seed} and n_jobs {self.n_jobs}; expected 0 or more, and -1 (one thread a core) or 1 or more."
-            )
-        try:
-            grounds = {terrain_from_text(text).key for text in self.terrains}
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        check_threads(self.n_jobs)
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more.")
+        grounds = {named_terrain(text).key for text in self.terrains}
         if len(grounds) < max(len(self.terrains), 1):
             raise ConfigError(
                 f"terrains are {', '.join(self.terrains) or 'none'}; expected one or more, all different."

@@ -24,6 +24,7 @@ from elm_rl.runs.parquet_file import write_parquet
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_json, write_json, write_text
 from elm_rl.runs.run_lock import run_lock
+from elm_rl.runs.setting_checks import check_threads, named_terrain
 from sodarace_gym.evaluation import Evaluator
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.terrains.texts import terrain_from_text
@@ -73,15 +74,11 @@ class CrossTableConfig(DrawnTerrains):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
         if not self.terrains and not self.draws:
             raise ConfigError("There are no terrains; name some (terrains) or have some drawn (draws).")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        check_threads(self.n_jobs)
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
-        try:
-            for text in self.terrains:
-                terrain_from_text(text)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        for text in self.terrains:
+            named_terrain(text)
 
     def texts(self) -> list[str]:
         """The terrains of the table: those that are named, then those that are drawn; each once."""

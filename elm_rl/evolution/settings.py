@@ -14,8 +14,8 @@ from elm_rl.evolution.archives import ArchiveSpec
 from elm_rl.evolution.seeds import SEED_NAMES, seed_name
 from elm_rl.mutation.specs import read_specs
 from elm_rl.runs.path_settings import take_paths
+from elm_rl.runs.setting_checks import check_threads, named_terrain
 from sodarace_gym.terrains.terrain import Terrain
-from sodarace_gym.terrains.texts import terrain_from_text
 
 # What a resumed run may set anew. Operators, shares and iterations have their own rule: see `map_elites`.
 MAY_CHANGE = (
@@ -25,8 +25,7 @@ MAY_CHANGE = (
 
 DEFAULT_OPERATORS = ("gp,tries=4", "builtin,share=0.05")
 """What mutates where nothing else is said; builtin makes four tries by itself. A child of it brings about as much as one of
-gp and takes several times as long: a bandit would have it make more than 40% of the
-children."""
+gp and takes several times as long: a bandit would have it make more than 40% of the children."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +130,7 @@ class EvolveConfig(DrawnTerrains):
             raise ConfigError(f"uniform is {self.uniform}; expected a share from 0 to 1.")
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        check_threads(self.n_jobs)
         for name in ("max_evaluations", "max_seconds", "target_qd", "target_best"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -151,10 +149,7 @@ class EvolveConfig(DrawnTerrains):
         Raises:
             ConfigError: A text names none.
         """
-        try:
-            named = {text: terrain_from_text(text) for text in self.terrains}
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        named = {text: named_terrain(text) for text in self.terrains}
         rng, drawn = np.random.default_rng([self.seed, 5]), self.distribution()
         while len(named) < len(self.terrains) + self.random_terrains:
             draw = drawn.draw(rng)

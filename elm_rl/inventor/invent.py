@@ -21,10 +21,10 @@ from elm_rl.mutation.operator import MutationOperator, Parent
 from elm_rl.mutation.specs import make_operators
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import explained_disk_errors, write_bytes, write_json, write_text
+from elm_rl.runs.setting_checks import check_threads, named_terrain
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.physics.robustness import design_digest
 from sodarace_gym.terrains.terrain import Terrain
-from sodarace_gym.terrains.texts import terrain_from_text
 
 _CHILDREN = 16
 """Children between two choices of parents."""
@@ -81,8 +81,7 @@ class InventConfig:
             raise ConfigError(
                 f"temperature is {self.temperature} and min_p {self.min_p}; expected 0 or more, and from 0 to 1."
             )
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        check_threads(self.n_jobs)
         if not 0 < self.duration < math.inf:
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
         self.ground()
@@ -93,10 +92,7 @@ class InventConfig:
         Raises:
             ConfigError: The text names none.
         """
-        try:
-            return terrain_from_text(self.terrain)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        return named_terrain(self.terrain)
 
 
 @dataclass(frozen=True)

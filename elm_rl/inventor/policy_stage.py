@@ -26,8 +26,8 @@ from elm_rl.models.sampling import context_length
 from elm_rl.models.tokenizer import decode_program
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.processes import done_once
+from elm_rl.runs.setting_checks import check_threads, named_terrain
 from sodarace_gym.evaluation import Evaluator
-from sodarace_gym.terrains.texts import terrain_from_text
 
 # A run directory may move, and neither of the others changes what is learnt.
 _NOT_COMPARED = ("start", "out", "known", "n_jobs", "progress")
@@ -90,15 +90,11 @@ class PolicyStageConfig(WatchSettings, DrawnTerrains):
             raise ConfigError(
                 "novelty needs known, which says what walkers the policy was shown, and known needs novelty."
             )
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        check_threads(self.n_jobs)
         if not 0 < self.duration < float("inf"):
             raise ConfigError(f"duration is {self.duration}; expected more than 0 simulated seconds.")
-        try:
-            for text in self.only:
-                terrain_from_text(text)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        for text in self.only:
+            named_terrain(text)
         if len(set(self.only)) < len(self.only):
             raise ConfigError(f"only names a terrain twice ({', '.join(self.only)}); expected each once.")
 

@@ -31,6 +31,7 @@ from elm_rl.runs.parquet_file import write_parquet
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.processes import done_once
 from elm_rl.runs.run_directory import read_json, write_json
+from elm_rl.runs.setting_checks import check_threads
 from sodarace_gym.evaluation import Evaluator
 
 SIBLINGS_FILE = "siblings.json"
@@ -74,8 +75,7 @@ class SiblingsConfig:
         for name, low in (("portfolio", 1), ("count", 1), ("children", 1), ("terrains", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} or more.")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        check_threads(self.n_jobs)
         if not 0 < self.keep <= 1:
             raise ConfigError(f"keep is {self.keep}; expected a share above 0 and up to 1.")
 

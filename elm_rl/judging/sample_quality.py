@@ -29,6 +29,7 @@ from elm_rl.models.tokenizer import decode_program, encode_text, start_id
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import read_text, write_json
 from elm_rl.runs.run_lock import file_lock
+from elm_rl.runs.setting_checks import named_terrain
 from sodarace_gym.evaluation import Evaluation, Evaluator
 from sodarace_gym.terrains.terrain import Terrain
 from sodarace_gym.terrains.texts import terrain_from_text
@@ -89,10 +90,7 @@ class SampleConfig:
                 f"temperature is {self.temperature} and top_p {self.top_p}; expected 0 or more, and above 0 up to 1."
             )
         if self.terrain is not None:
-            try:
-                terrain_from_text(self.terrain)
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
+            named_terrain(self.terrain)
         if self.order is not None and self.complete is not None:
             raise ConfigError("order and complete both say how a program begins; leave out one.")
         if self.order is not None:

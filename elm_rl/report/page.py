@@ -16,6 +16,7 @@ from elm_rl.report.viewer.tables import read_tables
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import ADMITTED_FILE, SUMMARY_FILE, read_json, write_text
 from elm_rl.runs.run_lock import run_lock
+from elm_rl.runs.setting_checks import check_threads
 
 REPORT_FILE = "report.md"
 
@@ -43,8 +44,7 @@ class ReportConfig:
         take_paths(self)
         if not 1.0 <= self.megabytes <= 1000.0:
             raise ConfigError(f"megabytes is {self.megabytes}; expected 1 to 1000.")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        check_threads(self.n_jobs)
 
 
 def run_report(config: ReportConfig) -> Path:

@@ -24,6 +24,7 @@ from elm_rl.report.figures import part
 from elm_rl.report.viewer import SITE_FILE, Walker, write_site
 from elm_rl.runs.path_settings import take_paths
 from elm_rl.runs.run_directory import METRICS_FILE, SUMMARY_FILE, read_json, read_jsonl
+from elm_rl.runs.setting_checks import check_threads
 
 RECENT = 20
 """Iterations over which rates are told."""
@@ -52,8 +53,7 @@ class WatchConfig:
         for name in ("page_every", "poll"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected seconds, more than 0.")
-        if self.n_jobs == 0 or self.n_jobs < -1:
-            raise ConfigError(f"n_jobs is {self.n_jobs}; expected -1 (one a core) or 1 or more.")
+        check_threads(self.n_jobs)
 
 
 def run_watch(config: WatchConfig) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.mutation_models import History, measure
+from benchmarks.mutation_models import History, main, measure
 from elm_rl.evolution.settings import EvolveConfig
 from elm_rl.evolution.stage import run_evolve
 from elm_rl.mutation.operator import CUT, Child, MutationOperator, Parent
@@ -64,6 +65,17 @@ def test_children_are_counted_as_the_run_would_have(run: Path) -> None:
     assert (best.proposed, best.new, best.admitted, best.gain) == (1, 1, 1, figures.gain)
     figures += figures
     assert figures.row()[:2] == ["10", "80.0"]
+
+
+def test_operators_of_one_name_stand_side_by_side(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operators = ["--operator", "gp", "--operator", "gp,tries=2", "--operator", "gp-blind"]
+    monkeypatch.setattr(sys, "argv", ["mutation_models", "--run", str(run), "--children", "4", *operators])
+    main()
+    printed = capsys.readouterr().out
+    for row in ("| gp | 4 |", "| gp, tries=2 | 4 |", "| gp-blind | 4 |"):
+        assert row in printed
 
 
 def test_the_same_seed_draws_the_same_elites(run: Path) -> None:

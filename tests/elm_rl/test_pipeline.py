@@ -97,7 +97,7 @@ def test_times_of_a_resumed_run_are_added(run):
             "no archive 'radial' to exclude; the archives are square, all, all/LeftWall",
         ),
         ({"seed": -1}, "seed is -1"),
-        ({"n_jobs": 0}, "n_jobs 0"),
+        ({"n_jobs": 0}, "n_jobs is 0"),
     ],
 )
 def test_settings_of_later_stages_are_checked_first(tmp_path, wrong, message):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from elm_rl.errors import ConfigError
+from elm_rl.runs.setting_checks import named_terrain
 from sodarace_gym.terrains.making import make_terrain
 from sodarace_gym.terrains.terrain import PROFILE_MAX_HEIGHT, Terrain
 from sodarace_gym.terrains.texts import terrain_from_text
@@ -68,10 +69,7 @@ class TerrainBook:
                 return self._asked[terrain]
             if self._closed:
                 raise self._unknown(terrain)
-        try:
-            made = terrain_from_text(terrain) if isinstance(terrain, str) else terrain
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        made = named_terrain(terrain) if isinstance(terrain, str) else terrain
         found = self._numbers.get(made.key)
         if found is None:
             if self._closed:

@@ -94,9 +94,8 @@ class Ledger:
                 self._places.setdefault(record.get("key", ""), []).append(place)
             for key in list(self._unanswered):  # a kill came before the reply
                 self._lose(key)
-            if not self._counts[
-                CHECKED
-            ]:  # the first question of the run that is replayed: its budget paid for that too
+            if not self._counts[CHECKED]:
+                # The first question of the run that is replayed: its budget paid for that too.
                 for source in replay:
                     if source.name == path.name:
                         for _, record in ledger_lines(source):
