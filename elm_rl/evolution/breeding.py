@@ -81,7 +81,7 @@ class Breeding:
             name: ThreadPoolExecutor(
                 max(each.concurrency, 1) if name in self._served else 1,
                 f"operator {name}",
-                *_as_many_threads_of_torch(),
+                *(_as_many_threads_of_torch() if each.ahead else ()),  # threads of servers compute nothing
             )
             for name, each in self._operators.items()
             if each.ahead or name in self._served or name in asked

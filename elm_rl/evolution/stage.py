@@ -19,7 +19,6 @@ from elm_rl.errors import ConfigError
 from elm_rl.evolution.map_elites import ALL_DONE, recorded_arrivals, run_evolution
 from elm_rl.evolution.planting import check_seeds, planted_programs
 from elm_rl.evolution.settings import EvolveConfig
-from elm_rl.models.training_options import TRAINING_FILE
 from elm_rl.mutation.operator import MutationOperator
 from elm_rl.mutation.specs import make_operators, read_specs
 from elm_rl.runs.checkpoint import newest_checkpoint
@@ -83,14 +82,15 @@ def _check_rounds(config: EvolveConfig, ends: Sequence[int]) -> None:
         raise ConfigError(f"An operator is named {taken[0]}, as that of a round will be; give it another name.")
     for number in range(config.rounds + 1):
         _part(config, number, ends)
-    trained_all = all(
-        (round_folder(config.out, number) / TRAINING_FILE).exists() for number in range(1, config.rounds + 1)
-    )
-    if config.round_start != "scratch" and not trained_all:
-        # Imported when it is needed: evolution without rounds should not wait for torch.
-        from elm_rl.mutation.edits.operator import EditModelMutation
-        from elm_rl.mutation.edits.training import start_folder
+    if config.round_start == "scratch":
+        return
+    # Imported when it is needed: evolution without rounds should not wait for torch.
+    from elm_rl.models.training_options import TRAINING_FILE
+    from elm_rl.mutation.edits.operator import EditModelMutation
+    from elm_rl.mutation.edits.training import start_folder
 
+    folders = [round_folder(config.out, number) for number in range(1, config.rounds + 1)]
+    if not all((folder / TRAINING_FILE).exists() for folder in folders):
         EditModelMutation(start_folder(config.round_start))
 
 
